@@ -1,0 +1,390 @@
+"""Where each named activation lives in a Hugging Face GPT-2: the only file that knows its layout.
+
+Everything goes through calls of the user's own modules, so that LoRA adapters, tied weights and forward hooks
+keep their effect. Reading costs nothing beyond the model's own forward, except for `attn_scores` and
+`pattern` (one more product of queries and keys, whatever attention implementation runs) and `result`
+(one output projection per head).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import GPT2LMHeadModel
+from transformers.models.gpt2.modeling_gpt2 import GPT2Attention, GPT2Block
+
+from headwatch.names import ActName
+
+Fire = Callable[[str, Tensor], Tensor | None]
+
+
+@dataclass(frozen=True)
+class GPT2Layout:
+    """The sizes of a GPT-2."""
+
+    n_layers: int
+    n_heads: int
+    d_head: int
+    d_model: int
+    d_mlp: int
+    n_positions: int
+    d_vocab: int
+
+
+def layout(model: GPT2LMHeadModel) -> GPT2Layout:
+    """The sizes of a model."""
+    config = model.config
+    return GPT2Layout(
+        n_layers=config.n_layer,
+        n_heads=config.n_head,
+        d_head=config.n_embd // config.n_head,
+        d_model=config.n_embd,
+        d_mlp=config.n_inner if config.n_inner is not None else 4 * config.n_embd,
+        n_positions=config.n_positions,
+        d_vocab=config.vocab_size,
+    )
+
+
+def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:
+    """The GPT-2 in a module: itself, or the one inside LightningModule, peft or `torch.compile` wrappers.
+
+    Args:
+        module: anything that contains a `GPT2LMHeadModel`.
+        name: the dotted path of the sub-module to look in, such as `net.gpt`; needed where there are several.
+
+    Raises:
+        ValueError: no GPT-2 there, several, or no sub-module of that name.
+    """
+    try:
+        root = module if name is None else module.get_submodule(name)
+    except AttributeError as error:
+        children = ", ".join(child for child, _ in module.named_children())
+        raise ValueError(f"model={name!r} names no sub-module; the top ones are: {children}") from error
+    # A compiled module and its original are two modules that share one GPT-2.
+    found = {id(m): (path, m) for path, m in root.named_modules() if isinstance(m, GPT2LMHeadModel)}
+    if len(found) == 1:
+        return next(iter(found.values()))[1]
+    if not found:
+        raise ValueError(
+            f"no GPT2LMHeadModel in {type(root).__name__}: headwatch watches Hugging Face's GPT-2 with its LM head"
+        )
+    paths = ", ".join(repr(path) for path, _ in found.values())
+    raise ValueError(f"{len(found)} GPT-2 models in {type(root).__name__}; name one with model=: {paths}")
+
+
+@contextmanager
+def probing(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients and no compiled code inside; each module's own mode put back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def attentions(model: GPT2LMHeadModel) -> list[GPT2Attention]:
+    """The self-attention module of each layer."""
+    return [block.attn for block in blocks(model)]
+
+
+def blocks(model: GPT2LMHeadModel) -> list[GPT2Block]:
+    """The blocks, layer by layer."""
+    return list(cast(Iterable[GPT2Block], model.transformer.h))
+
+
+def output_projection(model: GPT2LMHeadModel, layer: int) -> nn.Module:
+    """The module whose input is a layer's z, `[batch, position, head * d_head]`, and whose output it adds."""
+    return cast(nn.Module, attentions(model)[layer].c_proj)
+
+
+def logits(
+    model: GPT2LMHeadModel, ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None
+) -> Float[Tensor, "batch pos vocab"]:
+    """The model's logits by its own forward; padding may stand on either side."""
+    if attention_mask is None:
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    else:
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+    out = model(input_ids=ids, attention_mask=attention_mask, position_ids=positions, use_cache=False)
+    return out.logits
+
+
+def attention_scores(
+    attention: GPT2Attention,
+    q: Float[Tensor, "batch query head d_head"],
+    k: Float[Tensor, "batch key head d_head"],
+    allowed: Bool[Tensor, "batch #head query key"],
+) -> Float[Tensor, "batch head query key"]:
+    """Scaled attention scores, −inf where a query may not look."""
+    if attention.reorder_and_upcast_attn:
+        q, k = q.float(), k.float()
+    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) * attention.scaling
+    return scores.masked_fill(~allowed, -torch.inf)
+
+
+def attention_pattern(scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
+    """Softmax over keys; a query that may look nowhere (left padding) gets zeros."""
+    return scores.softmax(-1).nan_to_num(0.0)
+
+
+def causal_mask(
+    ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None
+) -> Bool[Tensor, "batch 1 pos pos"]:
+    """Where a query may look: at real tokens, not after itself."""
+    length = ids.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
+    allowed = causal.expand(len(ids), 1, length, length)
+    return allowed if attention_mask is None else allowed & attention_mask[:, None, None].bool()
+
+
+def per_head_output(
+    projection: nn.Module, z: Float[Tensor, "batch pos head d_head"]
+) -> tuple[Float[Tensor, "batch pos head d_model"], Float[Tensor, " d_model"]]:
+    """What each head adds to the stream, and what is added whatever the heads do (the bias)."""
+    own = torch.eye(z.shape[2], dtype=z.dtype, device=z.device)[:, :, None]
+    alone = (z.unsqueeze(2) * own).flatten(3)
+    # forward, not __call__: this may run inside the projection's own hooks.
+    bias = projection.forward(torch.zeros_like(alone[:1, :1, 0]))[0, 0]
+    return projection.forward(alone) - bias, bias
+
+
+def head_values(
+    model: GPT2LMHeadModel, layer: int, stream: Float[Tensor, "*n d_model"]
+) -> Float[Tensor, "*n head d_head"]:
+    """What each head of a layer reads as its value at points of the residual stream, before attention weighs it."""
+    block = blocks(model)[layer]
+    _, _, value = block.attn.c_attn(block.ln_1(stream)).chunk(3, dim=-1)
+    return value.unflatten(-1, (block.attn.num_heads, -1))
+
+
+def unembedding_directions(model: GPT2LMHeadModel, tokens: Int[Tensor, "*n"]) -> Float[Tensor, "*n d_model"]:
+    """For each token, the direction of the final normalized stream that raises its logit: W_U times the gain."""
+    head = model.lm_head
+    if type(head) is nn.Linear:
+        rows = head.weight[tokens]
+    else:  # a wrapped unembedding (LoRA) has no single weight: ask it for its columns
+        rows = head(torch.eye(model.config.n_embd, device=tokens.device)).T[tokens]
+    return rows * final_norm(model).weight
+
+
+def final_norm(model: GPT2LMHeadModel) -> nn.LayerNorm:
+    """The LayerNorm before the unembedding."""
+    return _layer_norm(model.transformer.ln_f)
+
+
+def unembed(model: GPT2LMHeadModel, stream: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n vocab"]:
+    """Logits of a point of the residual stream: the final norm, then the unembedding."""
+    return model.lm_head(model.transformer.ln_f(stream))
+
+
+def _layer_norm(module: Any) -> nn.LayerNorm:
+    """The LayerNorm in force: the module itself, or the active copy in a wrapper such as peft's."""
+    if isinstance(module, nn.LayerNorm):
+        return module
+    copies = getattr(module, "modules_to_save", None)
+    norms = (
+        [copies[name] for name in module.active_adapters] if copies is not None else list(module.children())
+    )
+    found = [norm for norm in norms if isinstance(norm, nn.LayerNorm)]
+    if not found:
+        raise ValueError(f"no LayerNorm inside {type(module).__name__}: headwatch can't read its scale")
+    return found[0]
+
+
+@dataclass
+class HookPoints:
+    """Installs the module hooks that fire the wanted activations of one forward, and removes them.
+
+    Args:
+        model: the model.
+        wanted: full names; nothing else is computed or touched.
+        fire: called with a name and a value; returns the value to go on with, or None to leave it alone.
+        allowed: where each query may look, for `attn_scores` and `pattern`.
+    """
+
+    model: GPT2LMHeadModel
+    wanted: frozenset[str]
+    fire: Fire
+    allowed: Bool[Tensor, "batch 1 pos pos"]
+    handles: list[RemovableHandle] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> "HookPoints":
+        transformer = self.model.transformer
+        try:
+            self._on_output(transformer.wte, "hook_embed")
+            self._on_output(transformer.wpe, "hook_pos_embed")
+            for layer, block in enumerate(blocks(self.model)):
+                _BlockPoints(self, layer, block).install()
+            self._on_norm(transformer.ln_f, "ln_final.hook_scale", "ln_final.hook_normalized")
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Take every hook off again."""
+        while self.handles:
+            self.handles.pop().remove()
+
+    def after(self, module: nn.Module, hook: Callable[..., Any]) -> None:
+        """Run `hook(module, args, output)` after a module."""
+        self.handles.append(module.register_forward_hook(hook))
+
+    def before(self, module: nn.Module, hook: Callable[[Tensor], Tensor | None]) -> None:
+        """Pass a module's first argument through `hook`."""
+
+        def replace(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            value = hook(args[0])
+            return None if value is None else (value, *args[1:])
+
+        self.handles.append(module.register_forward_pre_hook(replace))
+
+    def fire_if_wanted(self, name: str, value: Tensor) -> Tensor | None:
+        """Fire a name if it is wanted."""
+        return self.fire(name, value) if name in self.wanted else None
+
+    def _on_output(self, module: nn.Module, name: str) -> None:
+        if name in self.wanted:
+            self.after(module, lambda _, args, output: self.fire(name, output))
+
+    def _on_norm(self, module: nn.Module, scale_name: str, normalized_name: str) -> None:
+        if not self.wanted & {scale_name, normalized_name}:
+            return
+
+        def hook(_: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+            norm = _layer_norm(module)
+            centred = args[0].float() - args[0].float().mean(-1, keepdim=True)
+            scale = (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt().to(args[0].dtype)
+            new_scale = self.fire_if_wanted(scale_name, scale)
+            normalized = centred.to(scale.dtype) / (scale if new_scale is None else new_scale)
+            new = self.fire_if_wanted(normalized_name, normalized)
+            if new_scale is None and new is None:
+                return None
+            return (normalized if new is None else new) * norm.weight + norm.bias
+
+        self.after(module, hook)
+
+
+@dataclass
+class _BlockPoints:
+    """The hook points of one block, and what one forward through it must remember between them."""
+
+    points: HookPoints
+    layer: int
+    block: GPT2Block
+    q: Tensor | None = None
+    k: Tensor | None = None
+    v: Tensor | None = None
+    mid: Tensor | None = None
+    mlp_out: Tensor | None = None
+    attn_output: Tensor | None = None
+
+    def name(self, short: str, layer_type: str = "") -> str:
+        return ActName(short, self.layer, layer_type).full
+
+    def wants(self, *shorts: str, layer_type: str = "") -> bool:
+        return any(self.name(short, layer_type) in self.points.wanted for short in shorts)
+
+    def fire(self, short: str, value: Tensor, layer_type: str = "") -> Tensor | None:
+        return self.points.fire_if_wanted(self.name(short, layer_type), value)
+
+    def install(self) -> None:
+        block, points = self.block, self.points
+        if self.wants("resid_pre"):
+            points.before(block, lambda value: self.fire("resid_pre", value))
+        points._on_norm(block.ln_1, self.name("scale", "ln1"), self.name("normalized", "ln1"))
+        self._install_attention(block.attn)
+        if self.wants("resid_mid"):
+            points.before(block.ln_2, self._resid_mid)
+        points._on_norm(block.ln_2, self.name("scale", "ln2"), self.name("normalized", "ln2"))
+        points._on_output(block.mlp.c_fc, self.name("pre", "mlp"))
+        if self.wants("post", layer_type="mlp"):
+            points.before(block.mlp.c_proj, lambda value: self.fire("post", value, "mlp"))
+        points._on_output(block.mlp, self.name("mlp_out"))
+        if self.wants("resid_mid"):
+            points.after(block.mlp, self._remember_mlp)
+        if self.wants("resid_mid", "resid_post"):
+            points.after(block, self._resid_post)
+
+    def _install_attention(self, attention: GPT2Attention) -> None:
+        if self.wants("q", "k", "v", "attn_scores", "pattern", layer_type="attn"):
+            self.points.after(attention.c_attn, self._qkv)
+        if self.wants("z", "attn_scores", "pattern", "result", layer_type="attn"):
+            self.points.before(attention.c_proj, self._z)
+        if self.wants("result", layer_type="attn"):
+            self.points.after(attention.c_proj, self._projected)
+        if self.wants("attn_out"):
+            self.points.after(attention, self._attn_out)
+
+    def _qkv(self, _: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+        heads = self.block.attn.num_heads
+        parts = [part.unflatten(-1, (heads, -1)) for part in output.chunk(3, dim=-1)]
+        fired = [self.fire(name, part, "attn") for name, part in zip("qkv", parts, strict=True)]
+        self.q, self.k, self.v = (p if f is None else f for p, f in zip(parts, fired, strict=True))
+        if all(f is None for f in fired):
+            return None
+        return torch.cat([part.flatten(-2) for part in (self.q, self.k, self.v)], dim=-1)
+
+    def _z(self, value: Tensor) -> Tensor | None:
+        z = value.unflatten(-1, (self.block.attn.num_heads, -1))
+        through_pattern = self._pattern() if self.wants("attn_scores", "pattern", layer_type="attn") else None
+        z = z if through_pattern is None else through_pattern.to(z.dtype)
+        fired = self.fire("z", z, "attn")
+        z = z if fired is None else fired
+        if self.wants("result", layer_type="attn"):
+            result, bias = per_head_output(self.block.attn.c_proj, z)
+            replaced = self.fire("result", result, "attn")
+            self.attn_output = None if replaced is None else replaced.sum(2) + bias
+        return None if through_pattern is None and fired is None else z.flatten(-2)
+
+    def _pattern(self) -> Tensor | None:
+        assert self.q is not None
+        assert self.k is not None
+        assert self.v is not None
+        attention = self.block.attn
+        scores = attention_scores(attention, self.q, self.k, self.points.allowed)
+        new_scores = self.fire("attn_scores", scores, "attn")
+        pattern = attention_pattern(scores if new_scores is None else new_scores).to(self.v.dtype)
+        new_pattern = self.fire("pattern", pattern, "attn")
+        if new_scores is None and new_pattern is None:
+            return None
+        pattern = attention.attn_dropout(pattern if new_pattern is None else new_pattern)
+        return (pattern @ self.v.transpose(1, 2)).transpose(1, 2)
+
+    def _projected(self, _: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+        replaced, self.attn_output = self.attn_output, None
+        return replaced
+
+    def _attn_out(
+        self, _: nn.Module, args: tuple[Any, ...], output: tuple[Any, ...]
+    ) -> tuple[Any, ...] | None:
+        replaced = self.fire("attn_out", output[0])
+        return None if replaced is None else (replaced, *output[1:])
+
+    def _resid_mid(self, value: Tensor) -> Tensor | None:
+        self.mid = self.fire("resid_mid", value)
+        return self.mid
+
+    def _remember_mlp(self, _: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+        self.mlp_out = output
+
+    def _resid_post(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        rebuilt = None
+        if self.mid is not None:
+            # ln_2 saw the replaced stream, but the block added its MLP to the old one.
+            assert self.mlp_out is not None
+            rebuilt = self.mid + self.mlp_out
+        fired = self.fire("resid_post", output if rebuilt is None else rebuilt)
+        return rebuilt if fired is None else fired
