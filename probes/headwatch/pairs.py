@@ -8,7 +8,7 @@ token only where its text does.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -22,6 +22,7 @@ from headwatch.tokenizing import load_tokenizer, token_texts
 __all__ = ["PromptPair", "PromptPairs"]
 
 
+@runtime_checkable
 class ModelLimits(Protocol):
     """What prompts are checked against: the vocabulary's size and the longest prompt."""
 
