@@ -1,9 +1,9 @@
 """Small models and prompt pairs that tests share: noise in every parameter, so that a wrong bias or gain shows."""
 
 import torch
-
-PromptPairs = object
 from transformers import GPT2Config, GPT2LMHeadModel
+
+from headwatch.pairs import PromptPairs
 
 
 def tiny_gpt2(seed: int = 0, noise: float = 0.2, **settings: object) -> GPT2LMHeadModel:

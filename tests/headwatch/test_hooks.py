@@ -1,11 +1,12 @@
 import pytest
 import torch
+from torch import nn
+from transformers import GPT2LMHeadModel
+
 from headwatch.hooks import attach
 from headwatch.names import all_names
 from tests.models import random_ids, tiny_gpt2
 from tests.reference.functional import forward
-from torch import nn
-from transformers import GPT2LMHeadModel
 
 CONFIGS = {
     "plain": {},
