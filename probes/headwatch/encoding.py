@@ -1,4 +1,4 @@
-"""From prompt pairs to rows of token ids, each checked on its own."""
+"""From prompt pairs to token ids, each pair checked on its own."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -42,11 +42,78 @@ class MisalignedError(ValueError):
     """A pair's two prompts have different numbers of tokens."""
 
 
+class PairEncoder:
+    """Encodes prompt pairs one by one.
+
+    Args:
+        tokenizer: None where all pairs are token ids.
+        n_positions: the longest prompt allowed; None for any.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None, n_positions: int | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.n_positions = n_positions
+        self._answers: dict[str, int] = {}
+
+    def encode(self, pair: PromptPair, origin: str = "") -> EncodedPair:
+        """One pair in token ids.
+
+        Raises:
+            MisalignedError: the prompts have different numbers of tokens.
+            ValueError: a prompt is empty or too long, an answer is not one token, an answer is also a foil, the
+                position is outside the prompt, a token is outside the vocabulary, or text comes without a tokenizer.
+        """
+        clean = self._prompt(pair.clean, "clean")
+        corrupted = self._prompt(pair.corrupted, "corrupted")
+        answers, foils = self._answer(pair.answer, "answer"), self._answer(pair.foil, "foil")
+        if len(clean) != len(corrupted):
+            raise MisalignedError(self._misaligned(clean, corrupted))
+        if self.n_positions is not None and len(clean) > self.n_positions:
+            raise ValueError(too_long(len(clean), self.n_positions))
+        if set(answers) & set(foils):
+            raise ValueError(f"answer {pair.answer!r} and foil {pair.foil!r} share a token; they must differ")
+        position = len(clean) - 1 if pair.position is None else pair.position
+        if position >= len(clean):
+            raise ValueError(f"position {position} is outside the prompt's {len(clean)} tokens")
+        return EncodedPair(pair, origin, clean, corrupted, answers, foils, position)
+
+    def texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Each token as printable text; the ids themselves where there is no tokenizer."""
+        return tuple(map(str, ids)) if self.tokenizer is None else token_texts(ids, self.tokenizer)
+
+    def _prompt(self, prompt: Prompt, key: str) -> tuple[int, ...]:
+        with located(key):
+            ids = encode(prompt, self._needed()) if isinstance(prompt, str) else prompt
+            if not ids:
+                raise ValueError("the prompt is empty")
+        return ids
+
+    def _answer(self, answer: Answer, key: str) -> tuple[int, ...]:
+        with located(key):
+            return tuple(map(self._one_answer, answer if isinstance(answer, tuple) else (answer,)))
+
+    def _one_answer(self, answer: str | int) -> int:
+        if isinstance(answer, int):
+            return answer
+        if answer not in self._answers:
+            self._answers[answer] = encode_answer(answer, self._needed())
+        return self._answers[answer]
+
+    def _needed(self) -> PreTrainedTokenizerBase:
+        if self.tokenizer is None:
+            raise ValueError("text needs a tokenizer, and there is none: give tokenizer=, a name or a folder")
+        return self.tokenizer
+
+    def _misaligned(self, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> str:
+        return (
+            f"the prompts must have the same number of tokens, and clean has {len(clean)}, "
+            f"{list(self.texts(clean))}, while corrupted has {len(corrupted)}, {list(self.texts(corrupted))}; "
+            "skip_misaligned=True leaves such pairs out"
+        )
+
+
 def encode_pairs(
-    sources: Iterable[tuple[str, PromptPair]],
-    tokenizer: PreTrainedTokenizerBase | None,
-    skip_misaligned: bool = False,
-    n_positions: int | None = None,
+    sources: Iterable[tuple[str, PromptPair]], encoder: PairEncoder, skip_misaligned: bool = False
 ) -> tuple[list[EncodedPair], int]:
     """Encode pairs that come with their origins; the second value counts the misaligned ones left out.
 
@@ -58,7 +125,7 @@ def encode_pairs(
     for origin, pair in sources:
         with located(origin):
             try:
-                encoded.append(encode_pair(pair, tokenizer, n_positions, origin))
+                encoded.append(encoder.encode(pair, origin))
             except MisalignedError:
                 if not skip_misaligned:
                     raise
@@ -67,39 +134,9 @@ def encode_pairs(
         raise ValueError(f"no prompt pair is left: all {misaligned} are misaligned with this tokenizer")
     if misaligned:
         _log.info("left out %d misaligned pairs of %d", misaligned, misaligned + len(encoded))
-    if tokenizer is not None:
-        _warn_of_lost_spaces(encoded, tokenizer)
+    if encoder.tokenizer is not None:
+        _warn_of_lost_spaces(encoded, encoder.tokenizer)
     return encoded, misaligned
-
-
-def encode_pair(
-    pair: PromptPair,
-    tokenizer: PreTrainedTokenizerBase | None,
-    n_positions: int | None = None,
-    origin: str = "",
-) -> EncodedPair:
-    """One pair in token ids.
-
-    Raises:
-        ValueError: the prompts are misaligned, empty or too long, an answer is not one token, an answer is also
-            a foil, the position is outside the prompt, a token is outside the vocabulary, or text comes without
-            a tokenizer.
-    """
-    clean = _encode_prompt(pair.clean, "clean", tokenizer)
-    corrupted = _encode_prompt(pair.corrupted, "corrupted", tokenizer)
-    answers = _encode_answers(pair.answer, "answer", tokenizer)
-    foils = _encode_answers(pair.foil, "foil", tokenizer)
-    _check_aligned(clean, corrupted, tokenizer)
-    if n_positions is not None and len(clean) > n_positions:
-        raise ValueError(f"the prompt has {len(clean)} tokens, and the model's context holds {n_positions}")
-    if set(answers) & set(foils):
-        raise ValueError(
-            f"answer {pair.answer!r} and foil {pair.foil!r} share a token, so that no metric can tell"
-        )
-    position = len(clean) - 1 if pair.position is None else pair.position
-    if position >= len(clean):
-        raise ValueError(f"position {position} is outside the prompt's {len(clean)} tokens")
-    return EncodedPair(pair, origin, clean, corrupted, answers, foils, position)
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> Int[Tensor, "row longest"]:
@@ -108,115 +145,9 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> Int[Tensor, "row longest"]
     return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
 
 
-def from_rows(
-    clean_ids: Tensor,
-    corrupted_ids: Tensor,
-    answer: Tensor,
-    foil: Tensor,
-    position: int | Tensor | None,
-    lengths: Tensor | None,
-) -> list[EncodedPair]:
-    """Rows of token ids as encoded pairs; see `PromptPairs.from_tokens`.
-
-    Raises:
-        ValueError: see `PromptPairs.from_tokens`.
-    """
-    _check_integers(clean_ids, "clean_ids", None)
-    _check_integers(corrupted_ids, "corrupted_ids", tuple(clean_ids.shape))
-    n, width = clean_ids.shape
-    lengths = torch.full((n,), width) if lengths is None else lengths
-    for name, values in (("answer", answer), ("foil", foil), ("lengths", lengths)):
-        _check_integers(values, name, (n,))
-    if lengths.min() < 1 or lengths.max() > width:
-        raise ValueError(f"lengths must be from 1 to the {width} tokens of a row, not {lengths.tolist()}")
-    positions = _positions(position, lengths.cpu())
-    rows = zip(clean_ids.tolist(), corrupted_ids.tolist(), answer.tolist(), foil.tolist(), strict=True)
-    ends = zip(lengths.tolist(), positions.tolist(), strict=True)
-    return [
-        _encoded_row(index, clean[:length], corrupted[:length], right, wrong, where)
-        for index, ((clean, corrupted, right, wrong), (length, where)) in enumerate(
-            zip(rows, ends, strict=True)
-        )
-    ]
-
-
-def _encoded_row(
-    index: int, clean: list[int], corrupted: list[int], answer: int, foil: int, position: int
-) -> EncodedPair:
-    if min(*clean, *corrupted, answer, foil) < 0:
-        raise ValueError(f"pair {index} has a negative token id: give lengths where rows are padded")
-    last = len(clean) - 1
-    source = PromptPair(
-        tuple(clean), tuple(corrupted), answer, foil, position=None if position == last else position
-    )
-    return EncodedPair(source, f"pair {index}", tuple(clean), tuple(corrupted), (answer,), (foil,), position)
-
-
-def _positions(position: int | Tensor | None, lengths: Int[Tensor, " pair"]) -> Int[Tensor, " pair"]:
-    if position is None:
-        return lengths - 1
-    if isinstance(position, Tensor) and position.dim():
-        _check_integers(position, "position", tuple(lengths.shape))
-    positions = torch.as_tensor(position, device="cpu").expand(len(lengths))
-    outside = (positions < -lengths) | (positions >= lengths)
-    if outside.any():
-        pair = int(outside.int().argmax())
-        raise ValueError(
-            f"position {int(positions[pair])} is outside the {int(lengths[pair])} tokens of pair {pair}"
-        )
-    return torch.where(positions < 0, positions + lengths, positions)
-
-
-def _check_integers(values: Tensor, name: str, shape: tuple[int, ...] | None) -> None:
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise ValueError(f"{name} must be whole numbers (torch.long), not {values.dtype}")
-    if shape is None and (values.dim() != 2 or not values.numel()):
-        raise ValueError(
-            f"{name} has shape {tuple(values.shape)}; it must be [pair, position], with no axis empty"
-        )
-    if shape is not None and tuple(values.shape) != shape:
-        raise ValueError(f"{name} has shape {tuple(values.shape)}; beside clean_ids it must be {shape}")
-
-
-def _encode_prompt(prompt: Prompt, key: str, tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:
-    if isinstance(prompt, str):
-        prompt = _encode_text(prompt, key, tokenizer)
-    if not prompt:
-        raise ValueError(f"{key} is empty")
-    return prompt
-
-
-def _encode_text(text: str, key: str, tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:
-    if tokenizer is None:
-        raise ValueError(f"{key} is text, and there is no tokenizer: give tokenizer=, a name or a folder")
-    with located(key):
-        return encode(text, tokenizer)
-
-
-def _encode_answers(answer: Answer, key: str, tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    return tuple(_encode_one_answer(item, key, tokenizer) for item in answers)
-
-
-def _encode_one_answer(answer: str | int, key: str, tokenizer: PreTrainedTokenizerBase | None) -> int:
-    if isinstance(answer, int):
-        return answer
-    if tokenizer is None:
-        raise ValueError(f"{key} is text, and there is no tokenizer: give tokenizer=, a name or a folder")
-    with located(key):
-        return encode_answer(answer, tokenizer)
-
-
-def _check_aligned(
-    clean: tuple[int, ...], corrupted: tuple[int, ...], tokenizer: PreTrainedTokenizerBase | None
-) -> None:
-    if len(clean) == len(corrupted):
-        return
-    texts = [list(ids if tokenizer is None else token_texts(ids, tokenizer)) for ids in (clean, corrupted)]
-    raise MisalignedError(
-        f"the prompts must have the same number of tokens, and clean has {len(clean)}, {texts[0]}, "
-        f"while corrupted has {len(corrupted)}, {texts[1]}; skip_misaligned=True leaves such pairs out"
-    )
+def too_long(length: int, n_positions: int) -> str:
+    """The sentence that refuses a prompt longer than the model's context."""
+    return f"the prompt has {length} tokens, and the model's context holds {n_positions}"
 
 
 def _warn_of_lost_spaces(encoded: Sequence[EncodedPair], tokenizer: PreTrainedTokenizerBase) -> None:

@@ -53,8 +53,8 @@ def located(origin: str) -> Iterator[None]:
         raise ValueError(f"{origin}: {error}") from error
 
 
-def read_lines(path: Path | str) -> list[tuple[str, bytes]]:
-    """The lines of a pair file that are not blank, each with its origin, `file:line` counted from 1.
+def read_lines(path: Path | str) -> list[tuple[int, bytes]]:
+    """The lines of a pair file that are not blank, each with its number, counted from 1.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -65,7 +65,7 @@ def read_lines(path: Path | str) -> list[tuple[str, bytes]]:
         what = "is a folder, not a pair file" if path.is_dir() else "does not exist: give a JSON Lines file"
         raise FileNotFoundError(f"{path} {what}")
     lines = path.read_bytes().removeprefix(_BOM).split(b"\n")
-    filled = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not filled:
         raise ValueError(
             f"{path} is empty: a pair file has one JSON object a line, with {_listed(_REQUIRED)}"
@@ -103,7 +103,8 @@ def read_pair_file(path: Path | str) -> list[tuple[str, PromptPair]]:
         ValueError: the file holds no pair, or a line is not one; the message starts with `file:line`.
     """
     pairs = []
-    for origin, line in read_lines(path):
+    for number, line in read_lines(path):
+        origin = f"{path}:{number}"
         with located(origin):
             pairs.append((origin, parse_line(line)))
     return pairs

@@ -15,9 +15,10 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from headwatch.encoding import EncodedPair, encode_pairs, from_rows, pad
+from headwatch.encoding import EncodedPair, PairEncoder, encode_pairs, pad, too_long
 from headwatch.pair_file import PromptPair, read_pair_file, write_pair_file
-from headwatch.tokenizing import load_tokenizer, token_texts
+from headwatch.token_rows import from_rows
+from headwatch.tokenizing import load_tokenizer
 
 __all__ = ["PromptPair", "PromptPairs"]
 
@@ -95,9 +96,7 @@ class PromptPairs:
                 token outside the vocabulary. The message starts with `file:line`.
         """
         sources = read_pair_file(path)
-        loaded = None if tokenizer is None else load_tokenizer(tokenizer)
-        encoded, misaligned = encode_pairs(sources, loaded, skip_misaligned, n_positions)
-        return cls._from_encoded(encoded, loaded, misaligned)
+        return cls._from_sources(sources, tokenizer, skip_misaligned, n_positions)
 
     @classmethod
     def from_pairs(
@@ -115,9 +114,7 @@ class PromptPairs:
         if not pairs:
             raise ValueError("no prompt pairs were given")
         sources = [(f"pair {index}", pair) for index, pair in enumerate(pairs)]
-        loaded = None if tokenizer is None else load_tokenizer(tokenizer)
-        encoded, misaligned = encode_pairs(sources, loaded, skip_misaligned, n_positions)
-        return cls._from_encoded(encoded, loaded, misaligned)
+        return cls._from_sources(sources, tokenizer, skip_misaligned, n_positions)
 
     @classmethod
     def from_tokens(
@@ -147,12 +144,23 @@ class PromptPairs:
                 or a length outside the prompts.
         """
         rows = from_rows(clean_ids, corrupted_ids, answer, foil, position, lengths)
-        loaded = None if tokenizer is None else load_tokenizer(tokenizer)
-        return cls._from_encoded(rows, loaded, 0).to(clean_ids.device)
+        return cls._from_encoded(rows, _encoder(tokenizer), 0).to(clean_ids.device)
+
+    @classmethod
+    def _from_sources(
+        cls,
+        sources: Sequence[tuple[str, PromptPair]],
+        tokenizer: PreTrainedTokenizerBase | str | None,
+        skip_misaligned: bool,
+        n_positions: int | None,
+    ) -> "PromptPairs":
+        encoder = _encoder(tokenizer, n_positions)
+        encoded, misaligned = encode_pairs(sources, encoder, skip_misaligned)
+        return cls._from_encoded(encoded, encoder, misaligned)
 
     @classmethod
     def _from_encoded(
-        cls, encoded: Sequence[EncodedPair], tokenizer: PreTrainedTokenizerBase | None, dropped: int
+        cls, encoded: Sequence[EncodedPair], encoder: PairEncoder, dropped: int
     ) -> "PromptPairs":
         sets = any(isinstance(item, tuple) for p in encoded for item in (p.source.answer, p.source.foil))
         return cls(
@@ -162,8 +170,8 @@ class PromptPairs:
             answer=torch.tensor([pair.answers[0] for pair in encoded]),
             foil=torch.tensor([pair.foils[0] for pair in encoded]),
             position=torch.tensor([pair.position for pair in encoded]),
-            tokens=tuple(_texts(pair.clean, tokenizer) for pair in encoded),
-            corrupted_tokens=tuple(_texts(pair.corrupted, tokenizer) for pair in encoded),
+            tokens=tuple(encoder.texts(pair.clean) for pair in encoded),
+            corrupted_tokens=tuple(encoder.texts(pair.corrupted) for pair in encoded),
             pairs=tuple(pair.source for pair in encoded),
             origins=tuple(pair.origin for pair in encoded),
             answer_set=pad([pair.answers for pair in encoded], -1) if sets else None,
@@ -214,13 +222,11 @@ class PromptPairs:
             ValueError: a prompt is longer than the model's context, or a token or an answer is outside its
                 vocabulary; the message says which pair, by file and line where it came from one.
         """
-        too_long = self.lengths > limits.n_positions
-        if too_long.any():
-            pair = int(too_long.int().argmax())
-            raise ValueError(
-                f"{self.origins[pair]}: the prompt has {int(self.lengths[pair])} tokens, "
-                f"and the model's context holds {limits.n_positions}"
-            )
+        exceeds = self.lengths > limits.n_positions
+        if exceeds.any():
+            pair = int(exceeds.int().argmax())
+            message = too_long(int(self.lengths[pair]), limits.n_positions)
+            raise ValueError(f"{self.origins[pair]}: {message}")
         for name, ids in self._tensors().items():
             if name not in ("lengths", "position"):
                 self._check_vocabulary(name, ids, limits.d_vocab)
@@ -273,8 +279,8 @@ class PromptPairs:
             )
 
 
-def _texts(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase | None) -> tuple[str, ...]:
-    return tuple(map(str, ids)) if tokenizer is None else token_texts(ids, tokenizer)
+def _encoder(tokenizer: PreTrainedTokenizerBase | str | None, n_positions: int | None = None) -> PairEncoder:
+    return PairEncoder(None if tokenizer is None else load_tokenizer(tokenizer), n_positions)
 
 
 def _as_index(index: int | slice | list[int] | Tensor, n: int) -> slice | Tensor:

@@ -18,8 +18,8 @@ _NOUNS = words(
     "conspiracy construction contract convention cooperation deal decline demonstrations development dispute dynasty "
     "effort employment engagement epidemic evaluation exchange expansion expedition experiments fall flights "
     "friendship growth illness imprisonment improvement increase invasion investigation journey kingdom marriage "
-    "negotiations operation outbreak overhaul plague plan practice process program progress project pursuit quest raids reforms "
-    "reign relationship riot rise rivalry romance rule sanctions shift siege strikes struggle study test "
+    "negotiations operation outbreak overhaul plague plan practice process program progress project pursuit quest "
+    "raids reforms reign relationship riot rise rivalry romance rule sanctions shift siege strikes struggle study test "
     "therapy tour tradition treaty trial trip unemployment voyage war warfare work"
 )
 

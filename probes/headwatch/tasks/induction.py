@@ -22,9 +22,9 @@ def induction(
     Corrupted: other tokens, none of them in r, in the first half, and the second half as it was: there is nothing to
     copy from.
     Metric: `logit_diff`, r₁ minus another token of r (the foil, a random one of r₂ … r_T), so that a model that only
-    repeats what it has seen scores 0. Other metrics on the same pairs: `loss` is the NLL of r₁ after the last token.
-    The NLL of the second half (Olsson et al. 2022) is the mean over positions T − 1 … 2T − 2 of the loss on the next
-    token; the first half is the same clean prompts' part that can't be predicted.
+    repeats what it has seen scores 0. With `metric="loss"` the same pairs give the NLL of r₁ after the last token.
+    The NLL of the whole second half is `token_losses(logits, pairs.clean)[:, length - 1 :].mean(1)`, with
+    `headwatch.in_context.token_losses`; `metric="sequence_loss"` averages over both halves.
 
     Source: Olsson et al. 2022, "In-context Learning and Induction Heads"; Elhage et al. 2021, "A Mathematical Framework
     for Transformer Circuits".
