@@ -286,9 +286,9 @@ def _encoder(tokenizer: PreTrainedTokenizerBase | str | None, n_positions: int |
 def _as_index(index: int | slice | list[int] | Tensor, n: int) -> slice | Tensor:
     if isinstance(index, slice):
         return index
-    if isinstance(index, int):
-        index = [index]
-    rows = torch.as_tensor(index, device="cpu")
-    if rows.dtype != torch.bool and len(rows) and not (-n <= rows.min() and rows.max() < n):
+    rows = torch.as_tensor([index] if isinstance(index, int) else index, device="cpu")
+    if rows.dtype == torch.bool or not len(rows):
+        return rows if len(rows) else rows.long()
+    if rows.min() < -n or rows.max() >= n:
         raise IndexError(f"pair {rows.tolist()} is out of range: there are {n} pairs")
     return rows

@@ -55,8 +55,8 @@ def _encoded_row(
 def _positions(position: int | Tensor | None, lengths: Int[Tensor, " pair"]) -> Int[Tensor, " pair"]:
     if position is None:
         return lengths - 1
-    if isinstance(position, Tensor) and position.dim():
-        _check_integers(position, "position", tuple(lengths.shape))
+    if isinstance(position, Tensor):
+        _check_integers(position, "position", tuple(lengths.shape) if position.dim() else ())
     positions = torch.as_tensor(position, device="cpu").expand(len(lengths))
     outside = (positions < -lengths) | (positions >= lengths)
     if outside.any():

@@ -19,8 +19,10 @@ def load_tokenizer(tokenizer: PreTrainedTokenizerBase | str) -> PreTrainedTokeni
     """
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return tokenizer
-    loaded = _load_local(tokenizer) or _load_from_hub(tokenizer)
-    if len(loaded) <= len(loaded.all_special_ids):
+    loaded = _load_local(tokenizer)
+    if loaded is None:
+        loaded = _load_from_hub(tokenizer)
+    if not _has_vocabulary(loaded):
         raise ValueError(
             f"tokenizer {tokenizer!r} has no vocabulary: its folder lacks the files that save_pretrained writes"
         )
@@ -29,9 +31,15 @@ def load_tokenizer(tokenizer: PreTrainedTokenizerBase | str) -> PreTrainedTokeni
 
 def _load_local(name: str) -> PreTrainedTokenizerBase | None:
     try:
-        return AutoTokenizer.from_pretrained(name, local_files_only=True)
+        loaded = AutoTokenizer.from_pretrained(name, local_files_only=True)
     except (OSError, ValueError):
         return None
+    return loaded if _has_vocabulary(loaded) else None
+
+
+def _has_vocabulary(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """False for what a folder with a model's config and no tokenizer loads as."""
+    return len(tokenizer) > len(tokenizer.all_special_ids)
 
 
 def _load_from_hub(name: str) -> PreTrainedTokenizerBase:
