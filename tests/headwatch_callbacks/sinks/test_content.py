@@ -63,9 +63,3 @@ def test_the_rate_of_pictures_halves_so_that_a_thousand_passes_stay_below_the_fi
     assert drawn[:100] == list(range(100))
     assert np.diff(drawn[101:200]).tolist() == [2] * 98
     assert len(drawn) < 400
-
-
-@pytest.mark.parametrize("name", ["mosaic_every", "pictures_at_full_rate"])
-def test_options_below_one_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name}=0: it must be at least 1"):
-        TrackerOptions(**{name: 0})
