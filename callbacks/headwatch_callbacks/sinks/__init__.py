@@ -8,12 +8,12 @@ from lightning.pytorch.loggers import Logger
 from headwatch_callbacks.sinks.csv import NumbersSink
 from headwatch_callbacks.sinks.guard import GuardedSink, TrackerSink
 from headwatch_callbacks.sinks.mlflow import MLFlowSink
-from headwatch_callbacks.sinks.options import TrackerOptions, Trackers, options_of
+from headwatch_callbacks.sinks.options import TrackerOptions
 from headwatch_callbacks.sinks.tensorboard import TensorBoardSink
 from headwatch_callbacks.sinks.trackio import TrackioSink
 from headwatch_callbacks.sinks.wandb import WandbSink
 
-__all__ = ["GuardedSink", "TrackerOptions", "Trackers", "sinks_for"]
+__all__ = ["GuardedSink", "TrackerOptions", "sinks_for"]
 
 # By class name along the inheritance, so that pytorch_lightning's loggers and users' subclasses are known too.
 _SINKS = {
@@ -25,14 +25,18 @@ _SINKS = {
 _MADE: WeakKeyDictionary[pl.Trainer, dict[int, tuple[Logger, GuardedSink]]] = WeakKeyDictionary()
 
 
-def sinks_for(trainer: pl.Trainer) -> list[GuardedSink]:
+def sinks_for(trainer: pl.Trainer, options: TrackerOptions | None = None) -> list[GuardedSink]:
     """One guarded sink for each logger in `trainer.loggers`: the same objects whenever one trainer is asked for.
 
     Empty on all ranks but the first, and for the dummy logger of `fast_dev_run`. A logger of a kind that is not
-    known gets numbers. What is sent beyond one map a pass is set by a `Trackers` callback.
+    known gets numbers.
+
+    Args:
+        trainer: the trainer.
+        options: what is sent beyond one map a pass; None = the defaults. A sink keeps what it was made with.
 
     Raises:
-        ValueError: an MLFlowLogger on MLflow's file store, or two `Trackers` callbacks.
+        ValueError: an MLFlowLogger on MLflow's file store.
     """
     if trainer.global_rank != 0:
         return []
@@ -40,7 +44,7 @@ def sinks_for(trainer: pl.Trainer) -> list[GuardedSink]:
     loggers = [logger for logger in trainer.loggers if type(logger).__name__ != "DummyLogger"]
     for logger in loggers:
         if id(logger) not in made:
-            made[id(logger)] = (logger, _guarded(trainer, logger, options_of(trainer)))
+            made[id(logger)] = (logger, _guarded(trainer, logger, options or TrackerOptions()))
     return [made[id(logger)][1] for logger in loggers]
 
 
