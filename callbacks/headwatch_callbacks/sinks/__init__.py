@@ -8,12 +8,12 @@ from lightning.pytorch.loggers import Logger
 from headwatch_callbacks.sinks.csv import NumbersSink
 from headwatch_callbacks.sinks.guard import GuardedSink, TrackerSink
 from headwatch_callbacks.sinks.mlflow import MLFlowSink
-from headwatch_callbacks.sinks.options import TrackerOptions
+from headwatch_callbacks.sinks.options import TrackerOptions, Trackers, options_of
 from headwatch_callbacks.sinks.tensorboard import TensorBoardSink
 from headwatch_callbacks.sinks.trackio import TrackioSink
 from headwatch_callbacks.sinks.wandb import WandbSink
 
-__all__ = ["GuardedSink", "TrackerOptions", "sinks_for"]
+__all__ = ["GuardedSink", "TrackerOptions", "Trackers", "sinks_for"]
 
 # By class name along the inheritance, so that pytorch_lightning's loggers and users' subclasses are known too.
 _SINKS = {
@@ -33,10 +33,10 @@ def sinks_for(trainer: pl.Trainer, options: TrackerOptions | None = None) -> lis
 
     Args:
         trainer: the trainer.
-        options: what is sent beyond one map a pass; None = the defaults. A sink keeps what it was made with.
+        options: what is sent beyond one map a pass; None = what a `Trackers` callback says, or the defaults.
 
     Raises:
-        ValueError: an MLFlowLogger on MLflow's file store.
+        ValueError: an MLFlowLogger on MLflow's file store, or two `Trackers` callbacks.
     """
     if trainer.global_rank != 0:
         return []
@@ -44,7 +44,7 @@ def sinks_for(trainer: pl.Trainer, options: TrackerOptions | None = None) -> lis
     loggers = [logger for logger in trainer.loggers if type(logger).__name__ != "DummyLogger"]
     for logger in loggers:
         if id(logger) not in made:
-            made[id(logger)] = (logger, _guarded(trainer, logger, options or TrackerOptions()))
+            made[id(logger)] = (logger, _guarded(trainer, logger, options or options_of(trainer)))
     return [made[id(logger)][1] for logger in loggers]
 
 
