@@ -52,7 +52,9 @@ class TaskBuilder:
         Raises:
             ValueError: none is left.
         """
-        return self.keep_if("templates", templates, lambda t: self._encodes(t.format(**slots)), str)
+        return self.keep_if(
+            "templates", templates, lambda t: self.encoded(t.format(**slots)) is not None, str
+        )
 
     def keep_if(
         self,
@@ -80,6 +82,13 @@ class TaskBuilder:
     def serves(self, word: str) -> bool:
         """True where a word is one token after a space."""
         return single_token(f" {word}", self.tokenizer) is not None
+
+    def encoded(self, text: str) -> tuple[int, ...] | None:
+        """The token ids of a text; None where it holds something outside the vocabulary."""
+        try:
+            return encode(text, self.tokenizer)
+        except ValueError:
+            return None
 
     def build(self, draw: Callable[[Random, int], PromptPair], n: int, seed: int) -> PromptPairs:
         """`n` different pairs; `draw` makes the pair of an index with a generator seeded by `seed`.
@@ -109,13 +118,6 @@ class TaskBuilder:
             f"{self.task} has only {len(pairs)} different pairs in the words this tokenizer serves, not n={n}; "
             f"dropped {len(self.dropped)}: {shortened(self.dropped) or 'none'}"
         )
-
-    def _encodes(self, text: str) -> bool:
-        try:
-            encode(text, self.tokenizer)
-        except ValueError:
-            return False
-        return True
 
 
 def shortened(words: Sequence[str], most: int = 20) -> str:

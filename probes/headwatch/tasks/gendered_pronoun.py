@@ -9,6 +9,7 @@ from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import FEMALE, MALE, words
 
 _TEMPLATE = "So {name} is such a {adjective} {noun}, isn't"
+_PRONOUNS = ("he", "she")
 _ADJECTIVES = words("good great nice fine kind clever funny strong brave bright famous gifted quiet")
 _NOUNS = words(
     "friend teacher student singer writer doctor dancer cook player artist lawyer worker driver leader neighbor "
@@ -35,7 +36,7 @@ def gendered_pronoun(tokenizer: PreTrainedTokenizerBase | str, n: int = 64, seed
         ValueError: the tokenizer serves too few of the words as one token each.
     """
     builder = TaskBuilder("gendered_pronoun", tokenizer)
-    pronouns = builder.keep("pronouns", ["he", "she"], at_least=2)
+    pronouns = builder.keep("pronouns", _PRONOUNS, at_least=2)
     names = [builder.keep("men's names", MALE), builder.keep("women's names", FEMALE)]
     adjectives = builder.keep("adjectives", _ADJECTIVES)
     nouns = builder.keep("nouns", _NOUNS)

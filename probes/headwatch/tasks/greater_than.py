@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import words
-from headwatch.tokenizing import encode, single_token
+from headwatch.tokenizing import single_token
 
 _TEMPLATE = "The {noun} lasted from the year {century}{year} to the year {century}"
 _CENTURIES = [f"{century}" for century in range(11, 18)]
@@ -77,7 +77,7 @@ def _split_dates(builder: TaskBuilder, years: list[str]) -> list[tuple[str, str]
     def splits(date: tuple[str, str]) -> bool:
         century, year = date
         parts = single_token(f" {century}", builder.tokenizer), single_token(year, builder.tokenizer)
-        return encode(f" {century}{year}", builder.tokenizer) == parts
+        return builder.encoded(f" {century}{year}") == parts
 
     centuries = builder.keep_if(
         f"centuries with a year {_CORRUPTED_YEAR}", _CENTURIES, lambda c: splits((c, _CORRUPTED_YEAR)), str
