@@ -25,15 +25,11 @@ _SINKS = {
 _MADE: WeakKeyDictionary[pl.Trainer, dict[int, tuple[Logger, GuardedSink]]] = WeakKeyDictionary()
 
 
-def sinks_for(trainer: pl.Trainer, options: TrackerOptions | None = None) -> list[GuardedSink]:
+def sinks_for(trainer: pl.Trainer) -> list[GuardedSink]:
     """One guarded sink for each logger in `trainer.loggers`: the same objects whenever one trainer is asked for.
 
     Empty on all ranks but the first, and for the dummy logger of `fast_dev_run`. A logger of a kind that is not
-    known gets numbers.
-
-    Args:
-        trainer: the trainer.
-        options: what is sent beyond one map a pass; None = what a `Trackers` callback says, or the defaults.
+    known gets numbers. What is sent beyond one map a pass is set by a `Trackers` callback.
 
     Raises:
         ValueError: an MLFlowLogger on MLflow's file store, or two `Trackers` callbacks.
@@ -44,7 +40,7 @@ def sinks_for(trainer: pl.Trainer, options: TrackerOptions | None = None) -> lis
     loggers = [logger for logger in trainer.loggers if type(logger).__name__ != "DummyLogger"]
     for logger in loggers:
         if id(logger) not in made:
-            made[id(logger)] = (logger, _guarded(trainer, logger, options or options_of(trainer)))
+            made[id(logger)] = (logger, _guarded(trainer, logger, options_of(trainer)))
     return [made[id(logger)][1] for logger in loggers]
 
 
