@@ -8,7 +8,7 @@ demo: $(READY)
 	$(BIN)/python examples/ioi_demo.py
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

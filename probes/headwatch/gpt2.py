@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import GPT2LMHeadModel
 from transformers.models.gpt2.modeling_gpt2 import GPT2Attention, GPT2Block
 
-from headwatch.names import ActName
+from headwatch.names import ActName, parse
 
 Fire = Callable[[str, Tensor], Tensor | None]
 
@@ -48,6 +48,20 @@ def layout(model: GPT2LMHeadModel) -> GPT2Layout:
         n_positions=config.n_positions,
         d_vocab=config.vocab_size,
     )
+
+
+def check_name(full: str, sizes: GPT2Layout) -> str:
+    """The full name of an activation that a GPT-2 of these sizes has.
+
+    Raises:
+        ValueError: it has none of this name.
+    """
+    name = parse(full)
+    if name.layer is not None and name.layer >= sizes.n_layers:
+        raise ValueError(f"{full}: the model has layers 0 to {sizes.n_layers - 1}")
+    if name.name == "mid":
+        raise ValueError(f"{full}: a GPT-2's MLP has no 'mid'; use 'pre' or 'post'")
+    return full
 
 
 def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:

@@ -170,15 +170,7 @@ class HookedGPT2:
             if not chosen:
                 raise ValueError(f"the names predicate chose none of the {len(available)} activations")
             return chosen
-        return frozenset(self._check_name(resolve(name)) for name in _each(names))
-
-    def _check_name(self, full: str) -> str:
-        name = parse(full)
-        if name.layer is not None and name.layer >= self.layout.n_layers:
-            raise ValueError(f"{full}: the model has layers 0 to {self.layout.n_layers - 1}")
-        if name.name == "mid":
-            raise ValueError(f"{full}: a GPT-2's MLP has no 'mid'; use 'pre' or 'post'")
-        return full
+        return frozenset(gpt2.check_name(resolve(name), self.layout) for name in _each(names))
 
 
 def attach(model: nn.Module, name: str | None = None) -> HookedGPT2:
