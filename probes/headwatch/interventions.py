@@ -134,9 +134,10 @@ class Replacement:
         if self.fixed is not None:
             return {layer: self.fixed[layer] for layer in layers}
         assert self.run is not None
-        source = self.run[rows]
+        source, length = self.run[rows], int(pairs.lengths[rows.to(pairs.lengths.device)].max())
         prompts = pairs.corrupted if self.corrupted else pairs.clean
-        cache = run(prompts[source], pairs.attention_mask[source], tuple(site.at(layer) for layer in layers))
+        names = tuple(site.at(layer) for layer in layers)
+        cache = run(prompts[source, :length], pairs.attention_mask[source, :length], names)
         return {layer: cache[site.at(layer)] for layer in layers}
 
 

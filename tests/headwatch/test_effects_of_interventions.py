@@ -6,6 +6,7 @@ import torch
 import headwatch as hw
 from headwatch.interventions import derangement
 from tests.models import random_pairs, tiny_gpt2
+from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
 
 HEAD_SITES = ["z", "q", "k", "v", "pattern", "result"]
@@ -53,6 +54,8 @@ def test_ablation_by_position(kind):
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric(metric):
     model, pairs = tiny_gpt2(seed=5, noise=0.4), random_pairs(12, 6, seed=5)
+    predicted = forward(model, pairs.clean)[0][:, -1].argmax(-1)  # right answers, for accuracy to fall from
+    pairs = hw.PromptPairs.from_tokens(pairs.clean, pairs.corrupted, predicted, pairs.foil)
     check(hw.ablate_heads(model, pairs, "zero", metric), sweep(model, pairs, "z", "zero", metric))
     check(
         hw.patch_activations(model, pairs, "resid_mid", "denoise", True, metric),
@@ -120,11 +123,11 @@ def test_the_statistics_are_those_of_the_effects_per_pair():
     torch.testing.assert_close(effects.mean.double().numpy(), values.mean(0), rtol=0, atol=1e-6)
     stderr = values.std(0, ddof=1) / 6**0.5
     torch.testing.assert_close(effects.stderr.double().numpy(), stderr, rtol=0, atol=1e-6)
-    clean, corrupted = effects.clean.mean(), effects.corrupted.mean()
+    clean, corrupted = effects.clean.mean().item(), effects.corrupted.mean().item()
     assert effects.n == 6
-    assert effects.baseline == pytest.approx(corrupted.item())
+    assert effects.baseline == pytest.approx(corrupted)
     expected = (corrupted + values.mean(0) - corrupted) / (clean - corrupted)
-    torch.testing.assert_close(effects.normalized, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(effects.normalized.double().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_patching_the_whole_stream_restores_the_clean_run():
