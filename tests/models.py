@@ -21,7 +21,9 @@ def tiny_gpt2(seed: int = 0, noise: float = 0.2, **settings: object) -> GPT2LMHe
         }  # type: ignore[arg-type]
     )
     generator = torch.Generator().manual_seed(seed)
-    model = GPT2LMHeadModel(config).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = GPT2LMHeadModel(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(noise * torch.randn(parameter.shape, generator=generator))
