@@ -15,6 +15,7 @@ from transformers import GPT2LMHeadModel
 
 from headwatch import gpt2
 from headwatch.names import NameLike, act_name, resolve
+from headwatch.points import per_head_output
 
 Labelled = tuple[Tensor, list[str]]
 
@@ -220,7 +221,7 @@ class ActivationCache(Mapping[str, Tensor]):
             return self._activations[full]
         z = self["z", layer]
         batched = z if self.has_batch_dim else z[None]
-        result, _ = gpt2.per_head_output(gpt2.output_projection(self._model, layer), batched)
+        result, _ = per_head_output(gpt2.output_projection(self._model, layer), batched)
         return result if self.has_batch_dim else result[0]
 
     def _stream(self, layer: int | None) -> Tensor:

@@ -9,16 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 
-from headwatch.gpt2 import (
-    attentions,
-    find_gpt2,
-    head_values,
-    layout,
-    output_projection,
-    per_head_output,
-    probing,
-    unembed,
-)
+from headwatch.gpt2 import attentions, find_gpt2, head_values, layout, output_projection, unembed
+from headwatch.points import per_head_output
+from headwatch.probing import probing
 
 # Large against LayerNorm's epsilon, so that a basis vector is normalized to a fixed length.
 _FAR = 1e3

@@ -6,21 +6,19 @@ keep their effect. Reading costs nothing beyond the model's own forward, except 
 (one output projection per head).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import GPT2LMHeadModel
 from transformers.models.gpt2.modeling_gpt2 import GPT2Attention, GPT2Block
 
+from headwatch.attention import attention_pattern
 from headwatch.names import ActName, parse
-
-Fire = Callable[[str, Tensor], Tensor | None]
+from headwatch.points import Points, layer_norm, per_head_output
 
 
 @dataclass(frozen=True)
@@ -91,20 +89,6 @@ def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:
     raise ValueError(f"{len(found)} GPT-2 models in {type(root).__name__}; name one with model=: {paths}")
 
 
-@contextmanager
-def probing(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients and no compiled code inside; each module's own mode put back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def attentions(model: GPT2LMHeadModel) -> list[GPT2Attention]:
     """The self-attention module of each layer."""
     return [block.attn for block in blocks(model)]
@@ -145,32 +129,6 @@ def attention_scores(
     return scores.masked_fill(~allowed, -torch.inf)
 
 
-def attention_pattern(scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
-    """Softmax over keys; a query that may look nowhere (left padding) gets zeros."""
-    return scores.softmax(-1).nan_to_num(0.0)
-
-
-def causal_mask(
-    ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None
-) -> Bool[Tensor, "batch 1 pos pos"]:
-    """Where a query may look: at real tokens, not after itself."""
-    length = ids.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
-    allowed = causal.expand(len(ids), 1, length, length)
-    return allowed if attention_mask is None else allowed & attention_mask[:, None, None].bool()
-
-
-def per_head_output(
-    projection: nn.Module, z: Float[Tensor, "batch pos head d_head"]
-) -> tuple[Float[Tensor, "batch pos head d_model"], Float[Tensor, " d_model"]]:
-    """What each head adds to the stream, and what is added whatever the heads do (the bias)."""
-    own = torch.eye(z.shape[2], dtype=z.dtype, device=z.device)[:, :, None]
-    alone = (z.unsqueeze(2) * own).flatten(3)
-    # forward, not __call__: this may run inside the projection's own hooks.
-    bias = projection.forward(torch.zeros_like(alone[:1, :1, 0]))[0, 0]
-    return projection.forward(alone) - bias, bias
-
-
 def head_values(
     model: GPT2LMHeadModel, layer: int, stream: Float[Tensor, "*n d_model"]
 ) -> Float[Tensor, "*n head d_head"]:
@@ -192,7 +150,7 @@ def unembedding_directions(model: GPT2LMHeadModel, tokens: Int[Tensor, "*n"]) ->
 
 def final_norm(model: GPT2LMHeadModel) -> nn.LayerNorm:
     """The LayerNorm before the unembedding."""
-    return _layer_norm(model.transformer.ln_f)
+    return layer_norm(model.transformer.ln_f)
 
 
 def unembed(model: GPT2LMHeadModel, stream: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n vocab"]:
@@ -200,102 +158,21 @@ def unembed(model: GPT2LMHeadModel, stream: Float[Tensor, "*n d_model"]) -> Floa
     return model.lm_head(model.transformer.ln_f(stream))
 
 
-def _layer_norm(module: Any) -> nn.LayerNorm:
-    """The LayerNorm in force: the module itself, or the active copy in a wrapper such as peft's."""
-    if isinstance(module, nn.LayerNorm):
-        return module
-    copies = getattr(module, "modules_to_save", None)
-    norms = (
-        [copies[name] for name in module.active_adapters] if copies is not None else list(module.children())
-    )
-    found = [norm for norm in norms if isinstance(norm, nn.LayerNorm)]
-    if not found:
-        raise ValueError(f"no LayerNorm inside {type(module).__name__}: headwatch can't read its scale")
-    return found[0]
-
-
-@dataclass
-class HookPoints:
-    """Installs the module hooks that fire the wanted activations of one forward, and removes them.
-
-    Args:
-        model: the model.
-        wanted: full names; nothing else is computed or touched.
-        fire: called with a name and a value; returns the value to go on with, or None to leave it alone.
-        allowed: where each query may look, for `attn_scores` and `pattern`.
-    """
-
-    model: GPT2LMHeadModel
-    wanted: frozenset[str]
-    fire: Fire
-    allowed: Bool[Tensor, "batch 1 pos pos"]
-    handles: list[RemovableHandle] = field(default_factory=list, init=False)
-
-    def __enter__(self) -> "HookPoints":
-        transformer = self.model.transformer
-        try:
-            self._on_output(transformer.wte, "hook_embed")
-            self._on_output(transformer.wpe, "hook_pos_embed")
-            for layer, block in enumerate(blocks(self.model)):
-                _BlockPoints(self, layer, block).install()
-            self._on_norm(transformer.ln_f, "ln_final.hook_scale", "ln_final.hook_normalized")
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
-
-    def remove(self) -> None:
-        """Take every hook off again."""
-        while self.handles:
-            self.handles.pop().remove()
-
-    def after(self, module: nn.Module, hook: Callable[..., Any]) -> None:
-        """Run `hook(module, args, output)` after a module."""
-        self.handles.append(module.register_forward_hook(hook))
-
-    def before(self, module: nn.Module, hook: Callable[[Tensor], Tensor | None]) -> None:
-        """Pass a module's first argument through `hook`."""
-
-        def replace(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            value = hook(args[0])
-            return None if value is None else (value, *args[1:])
-
-        self.handles.append(module.register_forward_pre_hook(replace))
-
-    def fire_if_wanted(self, name: str, value: Tensor) -> Tensor | None:
-        """Fire a name if it is wanted."""
-        return self.fire(name, value) if name in self.wanted else None
-
-    def _on_output(self, module: nn.Module, name: str) -> None:
-        if name in self.wanted:
-            self.after(module, lambda _, args, output: self.fire(name, output))
-
-    def _on_norm(self, module: nn.Module, scale_name: str, normalized_name: str) -> None:
-        if not self.wanted & {scale_name, normalized_name}:
-            return
-
-        def hook(_: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
-            norm = _layer_norm(module)
-            centred = args[0].float() - args[0].float().mean(-1, keepdim=True)
-            scale = (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt().to(args[0].dtype)
-            new_scale = self.fire_if_wanted(scale_name, scale)
-            normalized = centred.to(scale.dtype) / (scale if new_scale is None else new_scale)
-            new = self.fire_if_wanted(normalized_name, normalized)
-            if new_scale is None and new is None:
-                return None
-            return (normalized if new is None else new) * norm.weight + norm.bias
-
-        self.after(module, hook)
+def install(points: Points, model: GPT2LMHeadModel) -> None:
+    """Put the hooks that fire the wanted activations on a model's modules."""
+    transformer = model.transformer
+    points.on_output(transformer.wte, "hook_embed")
+    points.on_output(transformer.wpe, "hook_pos_embed")
+    for layer, block in enumerate(blocks(model)):
+        _BlockPoints(points, layer, block).install()
+    points.on_norm(transformer.ln_f, "ln_final.hook_scale", "ln_final.hook_normalized")
 
 
 @dataclass
 class _BlockPoints:
     """The hook points of one block, and what one forward through it must remember between them."""
 
-    points: HookPoints
+    points: Points
     layer: int
     block: GPT2Block
     q: Tensor | None = None
@@ -318,15 +195,15 @@ class _BlockPoints:
         block, points = self.block, self.points
         if self.wants("resid_pre"):
             points.before(block, lambda value: self.fire("resid_pre", value))
-        points._on_norm(block.ln_1, self.name("scale", "ln1"), self.name("normalized", "ln1"))
+        points.on_norm(block.ln_1, self.name("scale", "ln1"), self.name("normalized", "ln1"))
         self._install_attention(block.attn)
         if self.wants("resid_mid"):
             points.before(block.ln_2, self._resid_mid)
-        points._on_norm(block.ln_2, self.name("scale", "ln2"), self.name("normalized", "ln2"))
-        points._on_output(block.mlp.c_fc, self.name("pre", "mlp"))
+        points.on_norm(block.ln_2, self.name("scale", "ln2"), self.name("normalized", "ln2"))
+        points.on_output(block.mlp.c_fc, self.name("pre", "mlp"))
         if self.wants("post", layer_type="mlp"):
             points.before(block.mlp.c_proj, lambda value: self.fire("post", value, "mlp"))
-        points._on_output(block.mlp, self.name("mlp_out"))
+        points.on_output(block.mlp, self.name("mlp_out"))
         if self.wants("resid_mid"):
             points.after(block.mlp, self._remember_mlp)
         if self.wants("resid_mid", "resid_post"):

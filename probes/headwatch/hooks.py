@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 
 from headwatch import gpt2
+from headwatch.attention import causal_mask
 from headwatch.cache import ActivationCache
 from headwatch.names import NameLike, all_names, parse, resolve
+from headwatch.points import Points
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class HookedGPT2:
 
     def run_with_cache(
         self,
-        ids: Int[Tensor, "batch pos"] | Int[Tensor, " pos"],
-        attention_mask: Int[Tensor, "batch pos"] | None = None,
+        ids: Tensor,
+        attention_mask: Tensor | None = None,
         names: Names = None,
         *,
         fwd_hooks: Sequence[tuple[Names, HookFunction]] = (),
@@ -74,7 +76,9 @@ class HookedGPT2:
             RuntimeError: a name that never fired.
         """
         kept: dict[str, Tensor] = {}
-        logits = self._run(ids, attention_mask, self._hooks_by_name(fwd_hooks), self._select(names), kept)
+        logits = self._run(
+            ids, attention_mask, self._hooks_by_name(fwd_hooks), self._select(names), kept, detach
+        )
         if detach:
             kept = {name: value.detach() for name, value in kept.items()}
         order = [name for name in all_names(self.layout.n_layers) if name in kept]
@@ -82,8 +86,8 @@ class HookedGPT2:
 
     def run_with_hooks(
         self,
-        ids: Int[Tensor, "batch pos"] | Int[Tensor, " pos"],
-        attention_mask: Int[Tensor, "batch pos"] | None = None,
+        ids: Tensor,
+        attention_mask: Tensor | None = None,
         *,
         fwd_hooks: Sequence[tuple[Names, HookFunction]],
     ) -> Float[Tensor, "batch pos vocab"]:
@@ -102,7 +106,7 @@ class HookedGPT2:
             ValueError: an unknown name, a layer that the model lacks, bad ids, or a hook's wrong shape.
             RuntimeError: a name that never fired.
         """
-        return self._run(ids, attention_mask, self._hooks_by_name(fwd_hooks), frozenset(), {})
+        return self._run(ids, attention_mask, self._hooks_by_name(fwd_hooks), frozenset(), {}, True)
 
     def _run(
         self,
@@ -111,6 +115,7 @@ class HookedGPT2:
         functions: dict[str, list[HookFunction]],
         keep: frozenset[str],
         kept: dict[str, Tensor],
+        detach: bool,
     ) -> Tensor:
         if not self._open:
             raise RuntimeError("this attach() block has ended: call attach(model) again")
@@ -122,12 +127,15 @@ class HookedGPT2:
             replaced = _apply(functions.get(name, ()), HookPoint(name, parse(name).layer), value)
             if name in keep:
                 kept[name] = value if replaced is None else replaced
+                # What stays in the graph must lie on the way to the logits, not beside it as a view.
+                return replaced if detach else kept[name]
             return replaced
 
         wanted = keep | frozenset(functions)
-        allowed = gpt2.causal_mask(ids, attention_mask)
+        allowed = causal_mask(ids, attention_mask)
         with torch.compiler.set_stance("force_eager"):
-            with gpt2.HookPoints(self.model, wanted, fire, allowed):
+            with Points(wanted, fire, allowed) as points:
+                gpt2.install(points, self.model)
                 logits = gpt2.logits(self.model, ids, attention_mask)
         if missing := sorted(wanted - fired):
             raise RuntimeError(

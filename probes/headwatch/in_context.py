@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from headwatch.gpt2 import find_gpt2, logits, probing
+from headwatch.gpt2 import find_gpt2, logits
+from headwatch.probing import probing
 
 
 def token_losses(

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headwatch.gpt2 import find_gpt2, layout, probing
+from headwatch.gpt2 import find_gpt2, layout
 from headwatch.hooks import attach
+from headwatch.probing import probing
 
 Maps = Float[Tensor, "prompt layer head query key"]
 PerQuery = Float[Tensor, "prompt layer head query"]

@@ -25,6 +25,7 @@ from headwatch.interventions import (
 from headwatch.metrics import Metric
 from headwatch.metrics import get as get_metric
 from headwatch.pairs import PromptPairs
+from headwatch.probing import probing
 
 Progress = Callable[[int, int], None]
 
@@ -58,7 +59,7 @@ def ask(
         ValueError: a bad site, kind, metric, layer, neuron, or pairs that do not fit the model or the question.
     """
     started = time.perf_counter()
-    with attach(model) as hooked, gpt2.probing(hooked.model):
+    with attach(model) as hooked, probing(hooked.model):
         pairs.check(hooked.layout)
         pairs = pairs.to(hooked.model.device)
         sweep = plan(hooked.layout, pairs, site, kind, metric, options)

@@ -245,6 +245,7 @@ def test_a_model_compiled_in_place_fires_every_hook():
     close(logits, expected)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft calls it
 def test_lora_keeps_its_effect():
     peft = pytest.importorskip("peft")
     base = tiny_gpt2()
