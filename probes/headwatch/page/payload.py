@@ -1,0 +1,160 @@
+"""A record as the page wants it: JSON, with arrays as base64 of half-precision floats.
+
+Values are divided by their series' largest magnitude before they are halved, so that an effect is off by at most 0.05 %
+however small the series. Attention maps stay in the record's bytes, deflated. 1,000 passes over 144 heads are 0.8 MB.
+"""
+
+import base64
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from headwatch.record import EffectEntry, FrameEntry, PromptEntry, Record, ScoreEntry, Series
+from headwatch.record.reader import read_packed
+
+Item = TypeVar("Item")
+
+
+def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
+    """What the page shows of a record, without its attention maps.
+
+    Args:
+        record: the record, or what was appended to one.
+        budget: the most bytes that the values of all effects and scores may take; where they would take more,
+            steps are left out evenly, the first and the last kept. None keeps all.
+    """
+    groups = [*_effect_groups(record.effects), *_score_groups(record.scores)]
+    share = None if budget is None else budget // max(1, len(groups))
+    return {
+        "name": record.name,
+        "model": dict(record.model),
+        "series": [_series(group, share) for group in groups],
+        "scalars": [_scalar(name, series) for name, series in record.scalars.items()],
+        "frames": [frame_payload(entry) for entry in record.frames],
+        "prompts": [_prompts(entry) for entry in record.prompts.values()],
+        "notes": [{"level": note.level, "message": note.message} for note in record.notes],
+        "problems": list(record.problems),
+    }
+
+
+def frame_payload(entry: FrameEntry) -> dict[str, Any]:
+    """Which attention maps there are, without the maps."""
+    return {"step": entry.step, "label": entry.label, "tokens": entry.tokens}
+
+
+def maps_payload(record: Record, entry: FrameEntry, prompts: int | None = None) -> dict[str, Any]:
+    """The attention maps of the first few prompts of a frame.
+
+    Args:
+        record: the record that the frame is in.
+        entry: the frame.
+        prompts: how many prompts; None for all.
+
+    Raises:
+        ValueError: the frame's file is missing or damaged.
+    """
+    packed = read_packed(record.directory, entry)[:prompts]
+    heads = packed[0].shape[:2] if packed else (0, 0)
+    data = zlib.compress(b"".join(maps.tobytes() for maps in packed), 9)
+    shown = {"tokens": entry.tokens[:prompts], "total": len(entry.tokens)}
+    return frame_payload(entry) | shown | {"heads": heads, "maps": base64.b64encode(data).decode()}
+
+
+def keyframes(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` items, evenly spaced, the first and the last among them."""
+    if len(items) <= limit:
+        return list(items)
+    if limit < 2:
+        return [items[-1]][:limit]
+    return [items[round(i * (len(items) - 1) / (limit - 1))] for i in range(limit)]
+
+
+def _effect_groups(entries: Iterable[EffectEntry]) -> list[list[EffectEntry]]:
+    def what(entry: EffectEntry) -> tuple[Any, ...]:
+        # A label that changed its question or its shape between passes is shown as two series.
+        asked = (entry.label, entry.probe, entry.site, entry.kind, entry.metric, str(entry.exact))
+        return (*asked, *entry.dims, *map(str, entry.mean.shape))
+
+    ordered = sorted(entries, key=what)
+    return [sorted(group, key=lambda entry: entry.step) for _, group in groupby(ordered, what)]
+
+
+def _score_groups(entries: Iterable[ScoreEntry]) -> list[list[EffectEntry]]:
+    """Scores as effects without error bars: one series a score."""
+    flat = [_score_entry(entry, name) for entry in entries for name in entry.scores]
+    return _effect_groups(flat)
+
+
+def _score_entry(entry: ScoreEntry, name: str) -> EffectEntry:
+    values = entry.scores[name]
+    return EffectEntry(
+        step=entry.step,
+        epoch=entry.epoch,
+        probe="scores",
+        label=entry.label,
+        site="pattern",
+        kind="score",
+        metric=name,
+        exact=True,
+        dims=("layer", "head"),
+        mean=values,
+        stderr=np.full_like(values, np.nan),
+        n=0,
+        baseline=math.nan,
+        clean=math.nan,
+        corrupted=None,
+        seconds=entry.seconds,
+    )
+
+
+def _series(entries: list[EffectEntry], share: int | None) -> dict[str, Any]:
+    first = entries[0]
+    with_error = any(np.isfinite(entry.stderr).any() for entry in entries)
+    size = first.mean.size * (4 if with_error else 2) * 4 // 3
+    kept = entries if share is None else keyframes(entries, max(2, share // max(1, size)))
+    return {
+        **{
+            name: getattr(first, name)
+            for name in ("label", "probe", "site", "kind", "metric", "exact", "dims")
+        },
+        "shape": first.mean.shape,
+        "total": len(entries),
+        "steps": [entry.step for entry in kept],
+        "n": [entry.n for entry in kept],
+        **{
+            name: [_number(getattr(entry, name)) for entry in kept]
+            for name in ("baseline", "clean", "seconds")
+        },
+        "corrupted": [_number(entry.corrupted) for entry in kept],
+        "mean": _halves([entry.mean for entry in kept]),
+        "stderr": _halves([entry.stderr for entry in kept]) if with_error else None,
+    }
+
+
+def _halves(arrays: list[Float[np.ndarray, "..."]]) -> dict[str, Any]:
+    values = np.stack([array.ravel() for array in arrays])
+    finite = np.abs(values[np.isfinite(values)])
+    scale = float(finite.max(initial=0.0)) or 1.0
+    halves = (values / np.float32(scale)).astype("<f2")
+    return {"scale": scale, "data": base64.b64encode(halves.tobytes()).decode()}
+
+
+def _scalar(name: str, series: Series) -> dict[str, Any]:
+    return {
+        "name": name,
+        "steps": series.steps.tolist(),
+        "values": [_number(value) for value in series.values.tolist()],
+    }
+
+
+def _prompts(entry: PromptEntry) -> dict[str, Any]:
+    return dict(vars(entry))
+
+
+def _number(value: float | None) -> float | None:
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

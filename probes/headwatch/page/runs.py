@@ -1,0 +1,126 @@
+"""The runs that a live page can show, each read once and then only where it grew."""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headwatch.page.payload import maps_payload, run_payload
+from headwatch.record import Entry, FrameEntry, Record, Tail
+from headwatch.record.reader import read_description
+
+DEEPEST = 3
+
+
+@dataclass
+class _Growing:
+    """What was read of a run so far."""
+
+    directory: Path
+    tail: Tail
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Runs:
+    """The runs in a directory, numbered in the order in which they are found; safe to use from several threads.
+
+    Args:
+        root: a run's record, or a directory with records in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: list[_Growing] = []
+        self._lock = threading.Lock()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Number and name of each run, the newest first; runs whose description is damaged are left out."""
+        with self._lock:
+            known = {run.directory for run in self._known}
+            fresh = [directory for directory in _records(self._root) if directory not in known]
+            self._known += [_Growing(directory, Tail(directory)) for directory in fresh]
+            runs = [(number, run.directory) for number, run in enumerate(self._known)]
+        named = [(number, directory, _name(directory)) for number, directory in runs]
+        readable = [(number, directory, name) for number, directory, name in named if name is not None]
+        readable.sort(key=lambda run: _changed(run[1]), reverse=True)
+        return [{"id": number, "name": name} for number, _, name in _distinct(readable)]
+
+    def update(self, number: int, after: int) -> dict[str, Any]:
+        """What was appended to a run after its first `after` entries, and how many there are now.
+
+        Raises:
+            LookupError: there is no run of that number.
+            ValueError: its description is damaged.
+        """
+        with self._lock:
+            run = self._run(number)
+            entries, problems = run.tail.poll()
+            run.problems += [(len(run.entries), problem) for problem in problems]
+            run.entries += entries
+            fresh, cursor = run.entries[after:], len(run.entries)
+            new_problems = [problem for place, problem in run.problems if place >= after]
+        record = _record(run, fresh, new_problems)
+        payload = run_payload(record)
+        return {"payload": payload, "cursor": cursor}
+
+    def frame(self, number: int, step: int, label: str) -> dict[str, Any]:
+        """The attention maps of a step and series.
+
+        Raises:
+            LookupError: there is no such run or no such frame.
+            ValueError: the frame's file is damaged.
+        """
+        with self._lock:
+            run = self._run(number)
+            frames = [entry for entry in run.entries if isinstance(entry, FrameEntry)]
+        for entry in reversed(frames):
+            if (entry.step, entry.label) == (step, label):
+                return maps_payload(_record(run, [entry], []), entry)
+        raise LookupError(f"run {number} has no attention maps of step {step} in that series")
+
+    def _run(self, number: int) -> _Growing:
+        if number >= len(self._known):
+            raise LookupError(f"there is no run {number}")
+        return self._known[number]
+
+
+def _record(run: _Growing, entries: list[Entry], problems: list[str]) -> Record:
+    name, model = read_description(run.directory)
+    return Record.of(run.directory, name, model, entries, problems)
+
+
+def _records(directory: Path, depth: int = 0) -> Iterator[Path]:
+    """Directories that hold a record, links to elsewhere not followed."""
+    if (directory / "run.json").is_file():
+        yield directory
+        return
+    if depth == DEEPEST:
+        return
+    with os.scandir(directory) as items:
+        folders = sorted(item.name for item in items if item.is_dir(follow_symlinks=False))
+    for name in folders:
+        yield from _records(directory / name, depth + 1)
+
+
+def _name(directory: Path) -> str | None:
+    try:
+        return read_description(directory)[0]
+    except (ValueError, OSError):
+        return None
+
+
+def _changed(directory: Path) -> float:
+    lines = directory / "probes.jsonl"
+    return lines.stat().st_mtime if lines.exists() else 0.0
+
+
+def _distinct(runs: list[tuple[int, Path, str]]) -> list[tuple[int, Path, str]]:
+    """Runs of one name are told apart by their directories."""
+    names = [name for _, _, name in runs]
+    return [
+        (number, directory, name if names.count(name) == 1 else f"{name} · {directory.name}")
+        for number, directory, name in runs
+    ]

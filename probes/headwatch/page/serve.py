@@ -1,0 +1,178 @@
+"""The live page: a small server of the standard library that reads runs' records while they are written.
+
+It answers GET only, and only to this machine unless it was given a token. Runs are numbered by the server, and a
+request names a number, so no path is ever built from what somebody sent.
+"""
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from headwatch.page.assemble import assemble, embed
+from headwatch.page.runs import Runs
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class RefusalError(Exception):
+    """A request that is not answered.
+
+    Args:
+        status: the HTTP status.
+        reason: one sentence why.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves the live page of the runs in a directory.
+
+    Args:
+        runs_dir: a run's record, or a directory with records in it, at most three levels down.
+        host: the address to listen on.
+        port: the port; 0 takes a free one.
+        token: what every request must know; needed where `host` is not this machine's own.
+
+    Raises:
+        FileNotFoundError: `runs_dir` is no directory.
+        ValueError: `host` can be reached from elsewhere and there is no token.
+        OSError: the port is taken.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self, runs_dir: Path | str, host: str = "127.0.0.1", port: int = 0, token: str | None = None
+    ) -> None:
+        if not Path(runs_dir).is_dir():
+            raise FileNotFoundError(f"{runs_dir} is no directory: pass where runs are recorded")
+        if host not in LOOPBACK and not token:
+            suggestion = secrets.token_urlsafe(12)
+            raise ValueError(f"host {host!r} can be reached by others: pass a token, such as {suggestion}")
+        self.runs = Runs(Path(runs_dir))
+        self.token = token
+        self.host = host
+        self.page = assemble({"live": True}, title="headwatch").encode()
+        super().__init__((host, port), _Handler)
+
+    @property
+    def url(self) -> str:
+        """Where to point a browser."""
+        query = f"?token={quote(self.token)}" if self.token else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.server_port}/{query}"
+
+
+def serve(
+    runs_dir: Path | str,
+    host: str = "127.0.0.1",
+    port: int = 6007,
+    token: str | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the live page until interrupted.
+
+    Args:
+        runs_dir: a run's record, or a directory with records in it; new ones are found as they appear.
+        host: the address to listen on; one that others can reach needs a token.
+        port: the port; 0 takes a free one.
+        token: what every request must know.
+        on_ready: called with the page's address once it is served.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `PageServer`.
+    """
+    with PageServer(runs_dir, host, port, token) as server:
+        if on_ready is not None:
+            on_ready(server.url)
+        server.serve_forever(poll_interval=0.1)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    server_version = "headwatch"
+    sys_version = ""
+    timeout = 30
+
+    def do_GET(self) -> None:
+        """Answer a request, or say in one sentence why not."""
+        target = urlsplit(self.path)
+        try:
+            self._check(target.path, parse_qs(target.query))
+            kind, body = self._answer(target.path, parse_qs(target.query))
+            self._send(200, kind, body)
+        except RefusalError as refusal:
+            self._send(refusal.status, "text/plain; charset=utf-8", refusal.reason.encode())
+
+    def __getattr__(self, name: str) -> Any:
+        # http.server looks for do_POST and the like; each of them is refused here.
+        if name.startswith("do_"):
+            return lambda: self._send(405, "text/plain; charset=utf-8", b"only GET is answered")
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep quiet: requests come every second."""
+
+    def _check(self, path: str, query: dict[str, list[str]]) -> None:
+        token = self.server.token
+        if token is not None and not hmac.compare_digest(self._shown_token(query).encode(), token.encode()):
+            raise RefusalError(403, "this page needs its token: open the address that was printed")
+        # With a token any name may lead here: a rebound name does not know it.
+        host = re.sub(r":\d+$", "", self.headers.get("Host", "")).strip("[]")
+        if token is None and host not in LOOPBACK:
+            raise RefusalError(403, "only requests to 127.0.0.1 or localhost are answered")
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        # A link on another local page may open this one, but may not read its data.
+        if site not in ("none", "same-origin") and not (site == "same-site" and path == "/"):
+            raise RefusalError(403, "requests from other sites are refused")
+
+    def _shown_token(self, query: dict[str, list[str]]) -> str:
+        header = self.headers.get("Authorization", "")
+        return header.removeprefix("Bearer ") if header else query.get("token", [""])[0]
+
+    def _answer(self, path: str, query: dict[str, list[str]]) -> tuple[str, bytes]:
+        if path == "/":
+            return "text/html; charset=utf-8", self.server.page
+        runs = self.server.runs
+        try:
+            if path == "/runs":
+                answer: Any = {"runs": runs.listed()}
+            elif path == "/run":
+                answer = runs.update(_whole(query, "id"), _whole(query, "after"))
+            elif path == "/frame":
+                answer = runs.frame(_whole(query, "id"), _whole(query, "step"), query.get("label", [""])[0])
+            else:
+                raise RefusalError(404, "there is nothing here")
+        except (LookupError, ValueError) as problem:
+            raise RefusalError(404, str(problem)) from problem
+        return "application/json", embed(answer).encode()
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Type": kind, "Content-Length": str(len(body))} | HEADERS).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _whole(query: dict[str, list[str]], name: str) -> int:
+    text = query.get(name, [""])[0]
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise RefusalError(400, f"{name} must be a whole number")
+    return int(text)
