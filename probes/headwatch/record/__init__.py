@@ -9,6 +9,7 @@ from headwatch.record.entries import (
     ScalarEntry,
     ScoreEntry,
 )
+from headwatch.record.export import export
 from headwatch.record.reader import Frame, Record, Series, Tail
 from headwatch.record.writer import RecordWriter
 
@@ -25,4 +26,5 @@ __all__ = [
     "ScoreEntry",
     "Series",
     "Tail",
+    "export",
 ]
