@@ -15,16 +15,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from headwatch.attention import causal_mask
 from headwatch.batch import Batch, Sweep, make_batch
 from headwatch.effects import Effects
 from headwatch.first_order import SITES_OF_HEADS, HeadsOfLayer, estimate
-from headwatch.gpt2 import attentions, causal_mask, probing
+from headwatch.gpt2 import attentions
 from headwatch.gradients import pause_listening
 from headwatch.hooks import HookedGPT2, HookFunction, HookPoint, attach
 from headwatch.interventions import ABLATIONS, Replacement, replacement
 from headwatch.metrics import Metric
 from headwatch.names import act_name
 from headwatch.pairs import PromptPairs
+from headwatch.probing import probing
 from headwatch.question import Options, plan
 
 TARGETS = ("patch", "denoise", "noise", *ABLATIONS)

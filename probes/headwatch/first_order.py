@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 
-from headwatch.gpt2 import attention_pattern, attention_scores
+from headwatch.attention import attention_pattern
+from headwatch.gpt2 import attention_scores
 
 HeadVectors = Float[Tensor, "pair position head d_head"]
 Pattern = Float[Tensor, "pair head query key"]
