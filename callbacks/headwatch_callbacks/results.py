@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from headwatch.effects import Effects
 from jaxtyping import Float
 from torch import Tensor
+
+from headwatch.effects import Effects
+from headwatch.pairs import PromptPairs
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class ProbeResult:
         effects: effects with error bars, where the probe measures them.
         scores: per-head scores `[layer, head]` by name, such as `induction`.
         frame: attention maps.
-        scalars: the few numbers that summarise the pass.
+        scalars: the few numbers that summarise the pass, such as the metric on the `clean` prompts.
+        pairs: the prompt pairs that the pass looked at.
     """
 
     probe: str
@@ -47,13 +49,4 @@ class ProbeResult:
     scores: Mapping[str, Float[Tensor, "layer head"]] = field(default_factory=dict)
     frame: AttentionFrame | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
-
-
-class Sink(Protocol):
-    """Where results go. A sink may raise: whoever calls it warns once and drops it."""
-
-    def write(self, result: ProbeResult) -> None:
-        """Write one pass."""
-
-    def finish(self) -> None:
-        """Write what comes at the end, and close."""
+    pairs: PromptPairs | None = None

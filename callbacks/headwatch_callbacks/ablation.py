@@ -1,0 +1,65 @@
+"""What every head is worth: each one removed in turn, on a schedule, while the model trains."""
+
+from pathlib import Path
+from typing import Unpack
+
+from transformers import GPT2LMHeadModel
+
+from headwatch.ablation import ablate_heads
+from headwatch.gpt2 import layout
+from headwatch.interventions import ABLATIONS
+from headwatch.pairs import PromptPairs
+from headwatch.question import Options, plan
+from headwatch_callbacks.probe import Findings, ProbeCallback, ProbeOptions, summary_of
+from headwatch_callbacks.progress import PassProgress
+from headwatch_callbacks.prompts import PromptSource, TaskPairs, Tokenizer
+
+
+class HeadAblation(ProbeCallback):
+    """Removes each head in turn and measures what that does, by `headwatch.ablate_heads`.
+
+    Args:
+        pairs: prompt pairs: a JSON Lines file, a task, or the pairs themselves. Ablation reads the clean prompts.
+        tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; None where pairs are token ids.
+        kind: what replaces the head's z: `zero`, `mean`, `position_mean` or `resample`.
+        metric: the metric that is read; its effect's sign is that of the change.
+        seed: of `resample`'s permutation.
+        **options: when and where; see `ProbeCallback`.
+
+    Raises:
+        ValueError: options that contradict each other or can't take effect.
+    """
+
+    probe = "ablation"
+
+    def __init__(
+        self,
+        pairs: str | Path | TaskPairs | PromptPairs,
+        tokenizer: Tokenizer | None = None,
+        kind: str = "mean",
+        metric: str = "loss",
+        seed: int = 0,
+        **options: Unpack[ProbeOptions],
+    ) -> None:
+        super().__init__(**options)
+        if kind not in ABLATIONS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
+        self.source = PromptSource(pairs, tokenizer)
+        self.kind, self.metric, self.seed = kind, metric, seed
+        self._pairs: PromptPairs | None = None
+
+    @property
+    def question(self) -> str:
+        """`ablation/z/KIND/METRIC`."""
+        return f"ablation/z/{self.kind}/{self.metric}"
+
+    def prepare(self, model: GPT2LMHeadModel) -> None:
+        """Read the pairs, and refuse a question that can't be asked of them."""
+        self._pairs = self.source.read(layout(model))
+        plan(layout(model), self._pairs, "z", self.kind, self.metric, Options(seed=self.seed))
+
+    def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
+        """Ablate every head."""
+        assert self._pairs is not None
+        effects = ablate_heads(model, self._pairs, self.kind, self.metric, seed=self.seed, progress=progress)
+        return Findings(effects=effects, scalars=summary_of(effects), pairs=self._pairs)

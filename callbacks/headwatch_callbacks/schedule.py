@@ -1,0 +1,114 @@
+"""When a probe runs, and at which x its result stands.
+
+Lightning writes the loss of the k-th optimizer step at x = k − 1. A probe that runs after that step is written at
+the same x, so that the two can be read off one vertical line. The untrained model stands at x = 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a probe runs during `trainer.fit`. At most one of the first four is given.
+
+    Args:
+        every_n_train_steps: after every n-th optimizer step.
+        every_n_epochs: at the end of every n-th epoch.
+        on_validation: with every validation of the run.
+        log_spaced: so many times, at steps evenly spaced on a logarithmic axis from the first step to the last.
+            Step 1 is left out where `before_first` already shows the model at that x.
+        before_first: before the first step.
+        at_end: at the end, unless the last step was probed anyway.
+
+    Raises:
+        ValueError: options that contradict each other or that can't take effect.
+    """
+
+    every_n_train_steps: int | None = None
+    every_n_epochs: int | None = None
+    on_validation: bool = False
+    log_spaced: int | None = None
+    before_first: bool = True
+    at_end: bool = True
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in _RHYTHMS if getattr(self, name) not in (None, False)]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} contradict each other: give one of them")
+        for name, least in (("every_n_train_steps", 1), ("every_n_epochs", 1), ("log_spaced", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value} can't take effect: give {least} or more, or leave it out")
+
+    def check(self, trainer: pl.Trainer) -> None:
+        """Whether this schedule can take effect in this trainer's `fit`.
+
+        Raises:
+            ValueError: it would never run, waits for a validation that the run doesn't have, or needs the
+                number of steps of a run without end.
+        """
+        rhythm = any(getattr(self, name) not in (None, False) for name in _RHYTHMS)
+        if not (rhythm or self.before_first or self.at_end):
+            raise ValueError(f"this probe would never run in fit: give one of {', '.join(_RHYTHMS)}")
+        if self.on_validation and not trainer.enable_validation:
+            raise ValueError("on_validation=True can't take effect: this run has no validation")
+        if self.log_spaced is not None and trainer.max_steps == -1 and trainer.max_epochs == -1:
+            raise ValueError(
+                f"log_spaced={self.log_spaced} needs a run with an end: give the Trainer max_steps or max_epochs"
+            )
+
+    def due_after_step(self, before: int, step: int, last: float) -> bool:
+        """Whether to probe after an optimizer step.
+
+        Args:
+            before: how many steps had been taken when this was last asked.
+            step: how many have been taken now.
+            last: how many the run takes.
+        """
+        if self.every_n_train_steps is not None:
+            return step // self.every_n_train_steps > before // self.every_n_train_steps
+        if self.log_spaced is not None:
+            first = 2 if self.before_first else 1
+            return any(
+                before < wanted <= step for wanted in log_spaced_steps(self.log_spaced, first, int(last))
+            )
+        return False
+
+    def due_after_epoch(self, epochs: int) -> bool:
+        """Whether to probe once so many epochs are done."""
+        return self.every_n_epochs is not None and epochs % self.every_n_epochs == 0
+
+
+_RHYTHMS = ("every_n_train_steps", "every_n_epochs", "on_validation", "log_spaced")
+
+
+def log_spaced_steps(n: int, first: int, last: int) -> tuple[int, ...]:
+    """At most n steps from first to last, evenly spaced in their logarithm; those that round to the same are one."""
+    if last <= first:
+        return (first,)
+    ratio = last / first
+    return tuple(sorted({round(first * ratio ** (i / (n - 1))) for i in range(n)}))
+
+
+def loss_step(trainer: pl.Trainer, batch_over: bool) -> int:
+    """The x at which Lightning writes the loss of the batch that was trained on last.
+
+    Args:
+        trainer: the trainer, in `fit`.
+        batch_over: whether the loop has already counted that batch: False in `on_train_batch_end` and in a
+            validation within `fit`, True in `on_train_epoch_end` and `on_train_end`.
+    """
+    return max(trainer.fit_loop.epoch_loop._batches_that_stepped - batch_over, 0)
+
+
+def checkpoint_step(checkpoint: Mapping[str, Any]) -> int:
+    """The x of the loss of the last step before a Lightning checkpoint was written."""
+    steps = int(checkpoint["global_step"])
+    loop = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
+    counted = loop.get("_batches_that_stepped", steps)
+    # Saved between two batches, the last one is already counted. With several optimizers a batch is several steps.
+    return max(steps - 1, 0) if counted == steps else int(counted)
