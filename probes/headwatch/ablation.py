@@ -20,6 +20,7 @@ def ablate_heads(
     layers: Sequence[int] | None = None,
     by_position: bool = False,
     batch_size: int = 64,
+    max_tokens_per_batch: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Effects:
@@ -45,6 +46,7 @@ def ablate_heads(
         layers=layers,
         by_position=by_position,
         batch_size=batch_size,
+        max_tokens_per_batch=max_tokens_per_batch,
         seed=seed,
         progress=progress,
     )
@@ -61,6 +63,7 @@ def ablate(
     neurons: Sequence[int] | None = None,
     by_position: bool = False,
     batch_size: int = 64,
+    max_tokens_per_batch: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Effects:
@@ -76,7 +79,9 @@ def ablate(
         layers: only these layers, in this order; None for all.
         neurons: only these neurons; None for all; only for `post` and `pre`.
         by_position: one position at a time rather than all at once; needs prompts of one length.
-        batch_size: pairs that are run together.
+        batch_size: pairs whose plain runs are kept at once.
+        max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
+            a default that suits the device. Running out of memory halves it, with a warning.
         seed: for `resample`.
         progress: called with the pairs done and all pairs.
 
@@ -88,5 +93,5 @@ def ablate(
     """
     if kind not in ABLATIONS:
         raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
-    options = Options(layers, neurons, by_position, batch_size, seed, progress)
+    options = Options(layers, neurons, by_position, batch_size, max_tokens_per_batch, seed, progress)
     return ask(model, pairs, site, kind, metric, options)

@@ -8,17 +8,23 @@ keep their effect. Reading costs nothing beyond the model's own forward, except 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
-from transformers.models.gpt2.modeling_gpt2 import GPT2Attention, GPT2Block
+from transformers.activations import GELUTanh, NewGELUActivation
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
+from transformers.pytorch_utils import Conv1D
 
 from headwatch.attention import attention_pattern
 from headwatch.names import ActName, parse
 from headwatch.points import Points, layer_norm, per_head_output
+
+# The same function, written out by one and fused by the other.
+_TANH_GELU = (NewGELUActivation, GELUTanh)
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,137 @@ def final_norm(model: GPT2LMHeadModel) -> nn.LayerNorm:
 def unembed(model: GPT2LMHeadModel, stream: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n vocab"]:
     """Logits of a point of the residual stream: the final norm, then the unembedding."""
     return model.lm_head(model.transformer.ln_f(stream))
+
+
+@dataclass(frozen=True)
+class GPT2Parts:
+    """The pieces of a forward pass, as calls of the user's own modules: all that the sweep engine knows of a GPT-2.
+
+    A stream may have any leading axes, `[..., d_model]`; q, k, v and z are `[..., head, d_head]`. Where a module is
+    exactly Hugging Face's and has no hooks, a slice of its product or a fused activation stands in for the call.
+    """
+
+    model: GPT2LMHeadModel
+    sizes: GPT2Layout
+
+    @cached_property
+    def blocks(self) -> list[GPT2Block]:
+        """The blocks, layer by layer."""
+        return blocks(self.model)
+
+    def scaling(self, layer: int) -> float:
+        """What attention scores are multiplied with."""
+        return self.blocks[layer].attn.scaling
+
+    def embed(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        """The stream before the first layer."""
+        transformer = self.model.transformer
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        return transformer.drop(transformer.wte(ids) + transformer.wpe(positions))
+
+    def qkv(self, layer: int, stream: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values."""
+        block = self.blocks[layer]
+        return self._by_head(block.attn.c_attn(block.ln_1(stream)), 3)
+
+    def queries(self, layer: int, stream: Tensor) -> Tensor:
+        """Queries alone."""
+        return self._some_of_qkv(layer, stream, 0, 1)[0]
+
+    def keys_values(self, layer: int, stream: Tensor) -> tuple[Tensor, ...]:
+        """Keys and values alone."""
+        return self._some_of_qkv(layer, stream, 1, 3)
+
+    def write(self, layer: int, z: Tensor) -> Tensor:
+        """What attention adds to the stream."""
+        return self.blocks[layer].attn.c_proj(z.flatten(-2))
+
+    def write_heads(self, layer: int, z: Tensor, heads: tuple[int, ...] | None = None) -> Tensor:
+        """What each head alone adds to the stream, without the bias: `[head, ..., d_model]`.
+
+        Args:
+            layer: the layer.
+            z: `[..., head, d_head]`, of these heads.
+            heads: which heads these are; None for all.
+        """
+        chosen = list(range(self.sizes.n_heads) if heads is None else heads)
+        projection = self.blocks[layer].attn.c_proj
+        by_head = z.movedim(-2, 0)
+        if _is_plain(projection):
+            weight = projection.weight.view(self.sizes.n_heads, self.sizes.d_head, -1)[chosen]
+            return torch.bmm(by_head.flatten(1, -2), weight).view(*by_head.shape[:-1], -1)
+        alone = by_head.new_zeros(len(chosen), *z.shape[:-2], self.sizes.n_heads, self.sizes.d_head)
+        for row, head in enumerate(chosen):
+            alone[row, ..., head, :] = by_head[row]
+        return projection(alone.flatten(-2)) - projection(torch.zeros_like(alone[0].flatten(-2)))
+
+    def mlp(self, layer: int, stream: Tensor) -> Tensor:
+        """What the MLP adds to the stream."""
+        block = self.blocks[layer]
+        if type(block.mlp) is GPT2MLP and isinstance(block.mlp.act, _TANH_GELU) and _has_no_hooks(block.mlp):
+            hidden = block.mlp.c_fc(block.ln_2(stream))
+            return block.mlp.c_proj(torch.ops.aten.gelu_(hidden, approximate="tanh"))
+        return block.mlp(block.ln_2(stream))
+
+    def neurons(self, layer: int, stream: Tensor) -> tuple[Tensor, Tensor]:
+        """The MLP's neurons before and after the activation function, `[..., d_mlp]`."""
+        block = self.blocks[layer]
+        pre = block.mlp.c_fc(block.ln_2(stream))
+        return pre, self.activate(layer, pre)
+
+    def activate(self, layer: int, pre: Tensor) -> Tensor:
+        """The activation function of a layer's neurons."""
+        return self.blocks[layer].mlp.act(pre)
+
+    def write_neurons(self, layer: int, post: Tensor, neurons: tuple[int, ...]) -> Tensor:
+        """What each neuron alone adds to the stream, `[neuron, ..., d_model]`, from its values `[..., neuron]`."""
+        projection, chosen = self.blocks[layer].mlp.c_proj, list(neurons)
+        by_neuron = post.movedim(-1, 0).unsqueeze(-1)
+        if _is_plain(projection):
+            weight = projection.weight[chosen]
+            return by_neuron * weight.view(len(chosen), *[1] * (post.ndim - 1), -1)
+        alone = post.new_zeros(len(chosen), *post.shape[:-1], self.sizes.d_mlp)
+        for row, neuron in enumerate(chosen):
+            alone[row, ..., neuron] = post[..., row]
+        return projection(alone) - projection(torch.zeros_like(alone[0]))
+
+    def logits(self, stream: Tensor) -> Tensor:
+        """All logits, `[..., vocab]`."""
+        return unembed(self.model, stream)
+
+    def some_logits(self, stream: Float[Tensor, "*n pair d_model"], tokens: Int[Tensor, "pair k"]) -> Tensor:
+        """The logits of a few tokens per pair, `[..., pair, k]`."""
+        head = self.model.lm_head
+        if type(head) is nn.Linear and _has_no_hooks(head) and head.bias is None:
+            return torch.einsum("...pd,pkd->...pk", self.model.transformer.ln_f(stream), head.weight[tokens])
+        logits = self.logits(stream)
+        return logits.gather(-1, tokens.expand(*logits.shape[:-1], -1))
+
+    def _some_of_qkv(self, layer: int, stream: Tensor, start: int, end: int) -> tuple[Tensor, ...]:
+        block, size = self.blocks[layer], self.sizes.d_model
+        projection = block.attn.c_attn
+        if not _is_plain(projection):
+            return self.qkv(layer, stream)[start:end]
+        columns, normalized = slice(start * size, end * size), block.ln_1(stream)
+        flat = normalized.reshape(-1, size)
+        out = torch.addmm(projection.bias[columns], flat, projection.weight[:, columns])
+        return self._by_head(out.view(*stream.shape[:-1], -1), end - start)
+
+    def _by_head(self, joint: Tensor, count: int) -> tuple[Tensor, ...]:
+        return tuple(part.unflatten(-1, (self.sizes.n_heads, -1)) for part in joint.chunk(count, dim=-1))
+
+
+def _has_no_hooks(module: nn.Module) -> bool:
+    return not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a projection is Hugging Face's own, so that a slice of its weight says what a call would."""
+    return (
+        type(module) is Conv1D
+        and _has_no_hooks(module)
+        and not torch.is_autocast_enabled(module.weight.device.type)
+    )
 
 
 def install(points: Points, model: GPT2LMHeadModel) -> None:

@@ -190,4 +190,5 @@ def _means(
             total = value.sum(0) if by_position else value[mask.bool()].sum(0)
             totals[layer] = totals.get(layer, torch.zeros_like(total)) + total
     count = len(pairs) if by_position else int(pairs.lengths.sum())
-    return {layer: (total / count)[None].float() for layer, total in totals.items()}
+    means = {layer: (total / count).float()[None] for layer, total in totals.items()}
+    return means if by_position else {layer: mean[None] for layer, mean in means.items()}

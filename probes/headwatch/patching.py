@@ -22,6 +22,7 @@ def patch_activations(
     layers: Sequence[int] | None = None,
     neurons: Sequence[int] | None = None,
     batch_size: int = 64,
+    max_tokens_per_batch: int | None = None,
     progress: Progress | None = None,
 ) -> Effects:
     """The effect of patching a site from the other prompt of the pair.
@@ -39,7 +40,9 @@ def patch_activations(
         metric: a name or a `Metric`; see `headwatch.metrics`.
         layers: only these layers, in this order; None for all.
         neurons: only these neurons; None for all; only for `post` and `pre`.
-        batch_size: pairs that are run together.
+        batch_size: pairs whose plain runs are kept at once.
+        max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
+            a default that suits the device. Running out of memory halves it, with a warning.
         progress: called with the pairs done and all pairs.
 
     Returns:
@@ -51,5 +54,5 @@ def patch_activations(
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
-    options = Options(layers, neurons, by_position, batch_size, progress=progress)
+    options = Options(layers, neurons, by_position, batch_size, max_tokens_per_batch, progress=progress)
     return ask(model, pairs, site, direction, metric, options)

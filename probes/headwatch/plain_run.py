@@ -1,0 +1,93 @@
+"""One run without interventions, kept layer by layer: what a sweep starts from and takes its values from."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headwatch.attention import attend, attention_pattern
+from headwatch.gpt2 import GPT2Parts
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """The stream and the attention of each layer, on prompts of one length.
+
+    Attributes:
+        parts: the model.
+        ids: the prompts, `[pair, pos]`.
+        answer_only: whether only the last position's output is read.
+        pre: the stream before each layer, and after the last one, `[pair, pos, d_model]`.
+        mid: the stream between attention and MLP.
+        q: queries by layer, `[pair, pos, head, d_head]`.
+        k: keys.
+        v: values.
+        z: what each head reads from where it attends.
+    """
+
+    parts: GPT2Parts
+    ids: Int[Tensor, "pair pos"]
+    answer_only: bool
+    pre: list[Tensor] = field(default_factory=list)
+    mid: list[Tensor] = field(default_factory=list)
+    q: list[Tensor] = field(default_factory=list)
+    k: list[Tensor] = field(default_factory=list)
+    v: list[Tensor] = field(default_factory=list)
+    z: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, parts: GPT2Parts, ids: Int[Tensor, "pair pos"], *, answer_only: bool) -> "PlainRun":
+        """Run the prompts `[pair, pos]`."""
+        run = cls(parts, ids, answer_only)
+        stream = parts.embed(ids)
+        for layer in range(parts.sizes.n_layers):
+            run.pre.append(stream)
+            q, k, v = parts.qkv(layer, stream)
+            z = attend(q, k, v, parts.scaling(layer), 0)
+            stream = stream + parts.write(layer, z)
+            for kept, value in ((run.q, q), (run.k, k), (run.v, v), (run.z, z), (run.mid, stream)):
+                kept.append(value)
+            stream = stream + parts.mlp(layer, stream)
+        run.pre.append(stream)
+        return run
+
+    @property
+    def length(self) -> int:
+        """The number of positions."""
+        return self.ids.shape[1]
+
+    @property
+    def n_pairs(self) -> int:
+        """The number of prompts."""
+        return len(self.ids)
+
+    def activation(self, name: str, layer: int) -> Float[Tensor, "pair pos *rest"]:
+        """A site's activation in a layer; a `pattern` is `[pair, head, query, key]`."""
+        kept = {
+            "z": self.z,
+            "q": self.q,
+            "k": self.k,
+            "v": self.v,
+            "resid_pre": self.pre,
+            "resid_mid": self.mid,
+        }
+        if name in kept:
+            return kept[name][layer]
+        if name == "resid_post":
+            return self.pre[layer + 1]
+        if name == "attn_out":
+            return self.mid[layer] - self.pre[layer]
+        if name == "mlp_out":
+            return self.pre[layer + 1] - self.mid[layer]
+        if name == "result":
+            return self.parts.write_heads(layer, self.z[layer]).movedim(0, 2)
+        if name == "pattern":
+            return self._pattern(layer)
+        pre, post = self.parts.neurons(layer, self.mid[layer])
+        return pre if name == "pre" else post
+
+    def _pattern(self, layer: int) -> Float[Tensor, "pair head query key"]:
+        scores = self.q[layer].transpose(1, 2) @ self.k[layer].permute(0, 2, 3, 1) * self.parts.scaling(layer)
+        after = torch.ones(self.length, self.length, dtype=torch.bool, device=scores.device).triu(1)
+        return attention_pattern(scores.masked_fill(after, -torch.inf))

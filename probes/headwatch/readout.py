@@ -1,0 +1,110 @@
+"""Reads the metric off interventions that have come up: unembeds no more than the metric needs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headwatch.batch import Batch, Sweep
+from headwatch.entries import Stage
+from headwatch.metrics import Metric
+from headwatch.names import parse
+from headwatch.plain_run import PlainRun
+from headwatch.rows import Rows
+
+_MAX_LOGITS = 2**25
+_ACTIVATION_STAGES: dict[str, Stage] = {
+    "resid_pre": "pre",
+    "resid_mid": "mid",
+    "pre": "mid",
+    "post": "mid",
+    "mlp_out": "mid",
+    "resid_post": "post",
+}
+
+
+def readable(sweep: Sweep) -> bool:
+    """Whether the engine can read the sweep's metric off the stream.
+
+    It can't where the metric is an activation inside attention, or one inside an MLP whose own output is replaced.
+    """
+    activation = sweep.metric.activation
+    if activation is None:
+        return True
+    stage = _ACTIVATION_STAGES.get(parse(activation.name).name)
+    in_mlp = stage == "mid" and parse(activation.name).name != "resid_mid"
+    return stage is not None and not (in_mlp and sweep.site.name in ("mlp_out", "resid_post", "pre", "post"))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one metric.
+
+    Attributes:
+        run: the plain run that is intervened on.
+        batch: its prompts and what they are compared with.
+        metric: the metric.
+    """
+
+    run: PlainRun
+    batch: Batch
+    metric: Metric
+
+    @cached_property
+    def top_layer(self) -> int:
+        """The layer at which the metric is read."""
+        if self.metric.activation is None:
+            return self.run.parts.sizes.n_layers - 1
+        layer = parse(self.metric.activation.name).layer
+        assert layer is not None
+        return layer
+
+    def ends_at(self, layer: int, stage: Stage) -> bool:
+        """Whether the metric is read there, below the end of the top layer."""
+        return layer == self.top_layer and stage == self._stage
+
+    def read_plain(self) -> Float[Tensor, " pair"]:
+        """The metric on the plain run, `[pair]`."""
+        run, stage = self.run, self._stage
+        streams = {"pre": run.pre[:-1], "mid": run.mid, "post": run.pre[1:]}[stage]
+        index = torch.zeros(1, dtype=torch.long)
+        return self.read(Rows(streams[self.top_layer][None], 0, run.length, index))[0]
+
+    @property
+    def _stage(self) -> Stage:
+        if self.metric.activation is None:
+            return "post"
+        return _ACTIVATION_STAGES[parse(self.metric.activation.name).name]
+
+    def read(self, rows: Rows) -> Float[Tensor, "row pair"]:
+        """The metric of each row on each pair, `[row, pair]`."""
+        reads = self.metric.reads
+        if reads == "activation":
+            return self._activation(rows.stream[:, :, -1])
+        if reads == "answers":
+            tokens = torch.stack([self.batch.targets.answer, self.batch.targets.foil], dim=-1)
+            values = self.run.parts.some_logits(rows.stream[:, :, -1], tokens)
+            return self.metric.function(values, self.batch.targets)
+        stream = rows.stream[:, :, -1] if reads == "vocabulary" else self._whole(rows)
+        per_row = stream[0, ..., 0].numel() * self.run.parts.sizes.d_vocab
+        parts = stream.split(max(1, _MAX_LOGITS // per_row))
+        return torch.cat(
+            [self.metric.function(self.run.parts.logits(part), self.batch.targets) for part in parts]
+        )
+
+    def _whole(self, rows: Rows) -> Float[Tensor, "row pair pos d_model"]:
+        """The rows' last stream at all positions."""
+        last = self.run.pre[-1].expand(len(rows.index), *self.run.pre[-1].shape)
+        return torch.cat([last[:, :, : rows.start], rows.stream, last[:, :, rows.end :]], dim=2)
+
+    def _activation(self, stream: Float[Tensor, "row pair d_model"]) -> Float[Tensor, "row pair"]:
+        assert self.metric.activation is not None
+        name, parts = parse(self.metric.activation.name).name, self.run.parts
+        if name == "mlp_out":
+            stream = parts.mlp(self.top_layer, stream)
+        if name in ("pre", "post"):
+            pre, post = parts.neurons(self.top_layer, stream)
+            stream = pre if name == "pre" else post
+        return stream[..., self.metric.activation.neuron]
