@@ -29,11 +29,11 @@ def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
             steps are left out evenly, the first and the last kept. None keeps all.
     """
     groups = [*_effect_groups(record.effects), *_score_groups(record.scores)]
-    share = None if budget is None else budget // max(1, len(groups))
+    limits = [len(group) for group in groups] if budget is None else _limits(groups, budget)
     return {
         "name": record.name,
         "model": dict(record.model),
-        "series": [_series(group, share) for group in groups],
+        "series": [_series(group, limit) for group, limit in zip(groups, limits, strict=True)],
         "scalars": [_scalar(name, series) for name, series in record.scalars.items()],
         "frames": [frame_payload(entry) for entry in record.frames],
         "prompts": [_prompts(entry) for entry in record.prompts.values()],
@@ -112,11 +112,29 @@ def _score_entry(entry: ScoreEntry, name: str) -> EffectEntry:
     )
 
 
-def _series(entries: list[EffectEntry], share: int | None) -> dict[str, Any]:
+def _limits(groups: list[list[EffectEntry]], budget: int) -> list[int]:
+    """How many passes of each group fit: small groups whole, the large ones share what is left."""
+    limits = [0] * len(groups)
+    order = sorted(range(len(groups)), key=lambda i: len(groups[i]) * _pass_size(groups[i]))
+    for turn, i in enumerate(order):
+        share = budget // (len(order) - turn)
+        limits[i] = min(len(groups[i]), max(2, share // _pass_size(groups[i])))
+        budget -= limits[i] * _pass_size(groups[i])
+    return limits
+
+
+def _pass_size(entries: list[EffectEntry]) -> int:
+    """Characters that one pass of a group takes: two bytes a value in base64, error bars as much again."""
+    return max(1, entries[0].mean.size * (4 if _has_error(entries) else 2) * 4 // 3)
+
+
+def _has_error(entries: list[EffectEntry]) -> bool:
+    return any(np.isfinite(entry.stderr).any() for entry in entries)
+
+
+def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
     first = entries[0]
-    with_error = any(np.isfinite(entry.stderr).any() for entry in entries)
-    size = first.mean.size * (4 if with_error else 2) * 4 // 3
-    kept = entries if share is None else keyframes(entries, max(2, share // max(1, size)))
+    kept = keyframes(entries, limit)
     return {
         **{
             name: getattr(first, name)
@@ -132,7 +150,7 @@ def _series(entries: list[EffectEntry], share: int | None) -> dict[str, Any]:
         },
         "corrupted": [_number(entry.corrupted) for entry in kept],
         "mean": _halves([entry.mean for entry in kept]),
-        "stderr": _halves([entry.stderr for entry in kept]) if with_error else None,
+        "stderr": _halves([entry.stderr for entry in kept]) if _has_error(entries) else None,
     }
 
 

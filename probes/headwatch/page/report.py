@@ -8,13 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from headwatch.page.assemble import assemble
+from headwatch.page.assemble import assemble, embed
 from headwatch.page.payload import keyframes, maps_payload, run_payload
 from headwatch.record import FrameEntry, Record
 
 FRAMES = 20
-VALUES_BUDGET = 1_400_000
-MAPS_BUDGET = 1_400_000
+SIZE_BUDGET = 2_850_000  # characters of data, so that the whole file stays below 3 MB
+VALUES_BUDGET = 1_930_000
+LEAST_MAPS_BUDGET = 700_000
 
 
 def report(runs: Sequence[Path | str], out: Path | str) -> Path:
@@ -44,7 +45,8 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
 
 def _run(record: Record, runs: int) -> dict[str, Any]:
     payload = run_payload(record, VALUES_BUDGET // runs)
-    frames, problems = _frames(record, MAPS_BUDGET // runs)
+    left = SIZE_BUDGET // runs - len(embed(payload))
+    frames, problems = _frames(record, max(left, LEAST_MAPS_BUDGET // runs))
     return payload | {"frames": frames, "problems": payload["problems"] + problems}
 
 

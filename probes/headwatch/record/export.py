@@ -1,4 +1,4 @@
-"""A record as one long table: a row per step, series, metric, layer, head and position, for notebooks and sheets."""
+"""A record as one long table: a row per step, series, metric, layer, head, position and neuron, for notebooks."""
 
 import csv
 import math
@@ -12,8 +12,8 @@ import numpy as np
 from headwatch.record.entries import EffectEntry, ScoreEntry
 from headwatch.record.reader import Record
 
-COLUMNS = ("step", "probe", "label", "metric", "layer", "head", "position", "mean", "stderr", "n")
-INDEXED = ("layer", "head", "position")
+COLUMNS = ("step", "probe", "label", "metric", "layer", "head", "position", "neuron", "mean", "stderr", "n")
+INDEXED = ("layer", "head", "position", "neuron")
 Row = tuple[int | float | str | None, ...]
 
 
@@ -103,7 +103,7 @@ def _write_parquet(out: Path, rows: list[Row]) -> None:
     kinds = [
         arrow.int64(),
         *[arrow.string()] * 3,
-        *[arrow.int64()] * 3,
+        *[arrow.int64()] * 4,
         arrow.float64(),
         arrow.float64(),
         arrow.int64(),

@@ -36,10 +36,10 @@ def test_csv_has_a_row_per_value(run, tmp_path):
     [row] = [row for row in rows if (row["layer"], row["head"], row["position"]) == ("1", "0", "1")]
     assert [float(row[name]) for name in ("mean", "stderr", "n", "step")] == [13.0, 6.0, 2.0, 7.0]
     assert rows[12] == dict(
-        zip(COLUMNS, ["7", "scores", "s", "induction", "0", "0", "", "0.1", "", ""], strict=True)
+        zip(COLUMNS, ["7", "scores", "s", "induction", "0", "0", "", "", "0.1", "", ""], strict=True)
     )
     assert rows[-1] == dict(
-        zip(COLUMNS, ["9", "ablation", "a", "loss", "1", "", "", "1.0", "", "1"], strict=True)
+        zip(COLUMNS, ["9", "ablation", "a", "loss", "1", "", "", "", "1.0", "", "1"], strict=True)
     )
 
 
@@ -67,10 +67,10 @@ def test_parquet_gets_typed_columns(run, tmp_path, monkeypatch):
 
 
 def test_an_axis_without_a_column_is_said(tmp_path):
-    effects = Effects(torch.ones(2, 3), torch.ones(2), None, ("neuron",), "post", "zero", "loss")
+    effects = Effects(torch.ones(2, 3), torch.ones(2), None, ("expert",), "post", "zero", "loss")
     with RecordWriter(tmp_path / "run", name="demo", model={}) as writer:
         writer.effects(1, 0, "ablation", "a", effects, 0.0)
-    with pytest.raises(ValueError, match="axis 'neuron'"):
+    with pytest.raises(ValueError, match="axis 'expert'"):
         export(tmp_path / "run", tmp_path / "out.csv")
 
 

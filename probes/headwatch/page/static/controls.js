@@ -110,7 +110,7 @@ function goTo(step) {
 }
 
 function stepBy(count) {
-  const { steps, step } = heads.view;
+  const { steps, step } = lookUp(source.runs); // not the view last drawn: keys may come faster than frames
   if (!steps.length) return;
   goTo(steps[clamp(indexAt(steps, step) + count, 0, steps.length - 1)]);
 }

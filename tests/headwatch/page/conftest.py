@@ -1,0 +1,77 @@
+"""One browser for all tests of the page, and one run to look at."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from headwatch.page import report
+from tests.headwatch.page.fake_run import write_run
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def wait_until(page, expression, seconds=10):
+    """Wait for an expression to be true; Playwright's own wait evaluates text, which the page's policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never true: {expression}"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium; without one these tests are skipped, except where CI promises one."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI runs the page's tests and found no chromium on PATH: install it")
+        pytest.skip("no chromium on PATH: the page's browser tests need one")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens an address and, at the end, holds the page to have logged no error."""
+    contexts, errors = [], []
+
+    def opened(url, width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("dialog", lambda dialog: errors.append(f"a script ran: {dialog.message}"))
+        page.goto(url)
+        wait_until(page, "performance.getEntriesByName('headwatch:redraw').length > 0 && !waiting")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """Twelve passes over 12 × 12 heads, one every 40 steps, with everything that a page shows."""
+    return write_run(tmp_path_factory.mktemp("runs") / "demo", passes=12, frames=6, series=2, hostile=True)
+
+
+@pytest.fixture(scope="session")
+def page_file(run, tmp_path_factory):
+    """The run's report."""
+    return report([run], tmp_path_factory.mktemp("report") / "report.html")
