@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headwatch_callbacks.patching import ActivationPatching
     from headwatch_callbacks.patterns import AttentionMaps
     from headwatch_callbacks.prompts import TaskPairs
-    from headwatch_callbacks.run import probe_share
+    from headwatch_callbacks.run import probe_share, record_folder
     from headwatch_callbacks.sinks import Trackers
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TaskPairs",
     "Trackers",
     "probe_share",
+    "record_folder",
 ]
 
 _HOMES = {

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from headwatch.effects import Effects
 from headwatch_callbacks.results import ProbeResult
 from headwatch_callbacks.sinks.pictures import Z_95, excludes_zero
 
@@ -63,16 +64,34 @@ class HeadMap:
 
 def head_maps(result: ProbeResult) -> list[HeadMap]:
     """The maps of one pass: its effects if they fit two axes, then every score."""
-    maps = [] if result.effects is None else _effect_maps(result)
-    for name, score in result.scores.items():
-        maps.append(HeadMap(name, _numpy(score), None, None, "layer", "head"))
-    return maps
+    maps: list[HeadMap | None] = []
+    if result.effects is not None:
+        maps.append(_effect_map(result.effects))
+    maps += [
+        HeadMap(name, _numpy(score), None, None, "layer", "head") for name, score in result.scores.items()
+    ]
+    return [each for each in maps if each is not None]
 
 
-def _effect_maps(result: ProbeResult) -> list[HeadMap]:
-    effects = result.effects
-    assert effects is not None
-    mean, stderr, dims, note = _numpy(effects.mean), _numpy(effects.stderr), effects.dims, ""
+def _effect_map(effects: Effects) -> HeadMap | None:
+    return map_of(_numpy(effects.mean), _numpy(effects.stderr), effects.dims, effects.n)
+
+
+def map_of(
+    mean: Float[np.ndarray, "*dims"], stderr: Float[np.ndarray, "*dims"], dims: tuple[str, ...], n: int
+) -> HeadMap | None:
+    """Effects on two axes: a third one, such as the position, is shown where the effect is largest.
+
+    Args:
+        mean: effects, `[*dims]`.
+        stderr: their standard errors, same shape.
+        dims: what the axes are.
+        n: how many pairs they are averages of.
+
+    Returns:
+        the map; None where it would have more than 2,048 columns.
+    """
+    note = ""
     if len(dims) == 1:
         mean, stderr, dims = mean[:, None], stderr[:, None], (dims[0], "")
     if len(dims) == 3:
@@ -80,8 +99,8 @@ def _effect_maps(result: ProbeResult) -> list[HeadMap]:
         mean, stderr = (np.take_along_axis(values, strongest, -1)[..., 0] for values in (mean, stderr))
         note = f"each {dims[1]} at its strongest {dims[2]}"
     if mean.ndim != 2 or mean.shape[1] > MOST_COLUMNS:
-        return []
-    return [HeadMap("", mean, stderr, effects.n, dims[0], dims[1], note)]
+        return None
+    return HeadMap("", mean, stderr, n, dims[0], dims[1], note)
 
 
 def _numpy(values: Tensor) -> np.ndarray:

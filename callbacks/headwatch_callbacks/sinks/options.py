@@ -53,7 +53,9 @@ class Trackers(pl.Callback):
             ValueError: the Trainer has no logger.
         """
         if not trainer.loggers:
-            raise ValueError("Trackers(...) has no effect: this Trainer has no logger; give it one or leave it out")
+            raise ValueError(
+                "Trackers(...) has no effect: this Trainer has no logger; give it one or leave it out"
+            )
 
 
 def options_of(trainer: pl.Trainer) -> TrackerOptions:

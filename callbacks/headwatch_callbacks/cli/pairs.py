@@ -1,0 +1,83 @@
+"""`headwatch pairs`: check a file of prompt pairs, or make one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from headwatch_callbacks.cli.told import failing_in_one_sentence, refusing_usage
+
+pairs = typer.Typer(help="Check a file of prompt pairs, or make one.", no_args_is_help=True)
+
+
+@pairs.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines: clean, corrupted, answer, foil.")],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="A tokenizer's folder or its name on the hub; none for token ids.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model's folder: check its context and its vocabulary too.")
+    ] = None,
+) -> None:
+    """List every line of FILE that is no usable pair, and what is wrong with it. Exits with 1 if there is one."""
+    with failing_in_one_sentence():
+        from headwatch.pair_check import check_pair_file
+        from headwatch.pairs import PromptPairs
+
+        problems = check_pair_file(file, tokenizer, *_limits(model))
+        found = None if problems else PromptPairs.from_jsonl(file, tokenizer)
+    if found is not None:
+        shortest, longest = int(found.lengths.min()), int(found.lengths.max())
+        lengths = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
+        Console(soft_wrap=True).print(
+            f"{file}: {len(found)} pairs of {lengths} tokens, all usable", highlight=False
+        )
+        return
+    table = Table(
+        "line", "what is wrong", title=escape(f"{file}: {len(problems)} unusable lines"), show_lines=True
+    )
+    for problem in problems:
+        table.add_row(str(problem.line), escape(problem.message))
+    Console().print(table)
+    raise typer.Exit(1)
+
+
+@pairs.command()
+def make(
+    task: Annotated[
+        str, typer.Option(help="ioi, induction, greater_than, gendered_pronoun, capitals, subject_verb.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The JSON Lines file to write.")],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="A tokenizer's folder or its name on the hub; induction needs none.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many pairs.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pairs.")] = 0,
+) -> None:
+    """Write prompt pairs of a ready-made task."""
+    from headwatch import tasks
+
+    with refusing_usage():
+        if task not in tasks.TASKS:
+            raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(tasks.TASKS)}")
+    with failing_in_one_sentence():
+        made = tasks.make(task, tokenizer, count, seed)
+        made.to_jsonl(output)
+    left_out = f"; {made.dropped} words left out that are several tokens" if made.dropped else ""
+    Console(soft_wrap=True).print(
+        f"{output}: {len(made)} pairs, metric {made.metric}{left_out}", highlight=False
+    )
+
+
+def _limits(model: Path | None) -> tuple[int | None, int | None]:
+    """The context and the vocabulary of a model, from its config.json."""
+    if model is None:
+        return None, None
+    from transformers import GPT2Config
+
+    config = GPT2Config.from_pretrained(str(model))
+    return config.n_positions, config.vocab_size
