@@ -54,6 +54,7 @@ class PairEncoder:
         self.tokenizer = tokenizer
         self.n_positions = n_positions
         self._answers: dict[str, int] = {}
+        self._texts: dict[int, str] = {}
 
     def encode(self, pair: PromptPair, origin: str = "") -> EncodedPair:
         """One pair in token ids.
@@ -79,7 +80,11 @@ class PairEncoder:
 
     def texts(self, ids: Sequence[int]) -> tuple[str, ...]:
         """Each token as printable text; the ids themselves where there is no tokenizer."""
-        return tuple(map(str, ids)) if self.tokenizer is None else token_texts(ids, self.tokenizer)
+        if self.tokenizer is None:
+            return tuple(map(str, ids))
+        new = [token for token in dict.fromkeys(ids) if token not in self._texts]
+        self._texts |= zip(new, token_texts(new, self.tokenizer), strict=True)
+        return tuple(self._texts[token] for token in ids)
 
     def _prompt(self, prompt: Prompt, key: str) -> tuple[int, ...]:
         with located(key):

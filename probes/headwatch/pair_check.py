@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.encoding import EncodedPair, PairEncoder
 from headwatch.pair_file import parse_line, read_lines
-from headwatch.tokenizing import load_tokenizer
+from headwatch.tokenizing import TokenizerLike, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class PairProblem:
 
 def check_pair_file(
     path: Path | str,
-    tokenizer: PreTrainedTokenizerBase | str | None,
+    tokenizer: TokenizerLike | None,
     n_positions: int | None = None,
     d_vocab: int | None = None,
 ) -> list[PairProblem]:

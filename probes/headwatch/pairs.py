@@ -13,12 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from headwatch.encoding import EncodedPair, PairEncoder, encode_pairs, pad, too_long
 from headwatch.pair_file import PromptPair, read_pair_file, write_pair_file
 from headwatch.token_rows import from_rows
-from headwatch.tokenizing import load_tokenizer
+from headwatch.tokenizing import TokenizerLike, load_tokenizer
 
 __all__ = ["PromptPair", "PromptPairs"]
 
@@ -76,7 +75,7 @@ class PromptPairs:
     def from_jsonl(
         cls,
         path: Path | str,
-        tokenizer: PreTrainedTokenizerBase | str | None,
+        tokenizer: TokenizerLike | None,
         skip_misaligned: bool = False,
         n_positions: int | None = None,
     ) -> "PromptPairs":
@@ -102,7 +101,7 @@ class PromptPairs:
     def from_pairs(
         cls,
         pairs: Sequence[PromptPair],
-        tokenizer: PreTrainedTokenizerBase | str | None,
+        tokenizer: TokenizerLike | None,
         skip_misaligned: bool = False,
         n_positions: int | None = None,
     ) -> "PromptPairs":
@@ -125,7 +124,7 @@ class PromptPairs:
         foil: Tensor,
         position: int | Tensor | None = None,
         lengths: Tensor | None = None,
-        tokenizer: PreTrainedTokenizerBase | str | None = None,
+        tokenizer: TokenizerLike | None = None,
     ) -> "PromptPairs":
         """Pairs from token ids.
 
@@ -150,7 +149,7 @@ class PromptPairs:
     def _from_sources(
         cls,
         sources: Sequence[tuple[str, PromptPair]],
-        tokenizer: PreTrainedTokenizerBase | str | None,
+        tokenizer: TokenizerLike | None,
         skip_misaligned: bool,
         n_positions: int | None,
     ) -> "PromptPairs":
@@ -279,7 +278,7 @@ class PromptPairs:
             )
 
 
-def _encoder(tokenizer: PreTrainedTokenizerBase | str | None, n_positions: int | None = None) -> PairEncoder:
+def _encoder(tokenizer: TokenizerLike | None, n_positions: int | None = None) -> PairEncoder:
     return PairEncoder(None if tokenizer is None else load_tokenizer(tokenizer), n_positions)
 
 

@@ -5,11 +5,14 @@ adds none either.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+TokenizerLike = PreTrainedTokenizerBase | str | Path
 
-def load_tokenizer(tokenizer: PreTrainedTokenizerBase | str) -> PreTrainedTokenizerBase:
+
+def load_tokenizer(tokenizer: TokenizerLike) -> PreTrainedTokenizerBase:
     """A tokenizer from a name on the Hugging Face hub or a folder; a tokenizer is returned as it is.
 
     Files that are on this machine are used without asking the hub.
@@ -19,12 +22,13 @@ def load_tokenizer(tokenizer: PreTrainedTokenizerBase | str) -> PreTrainedTokeni
     """
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return tokenizer
-    loaded = _load_local(tokenizer)
+    name = str(tokenizer)
+    loaded = _load_local(name)
     if loaded is None:
-        loaded = _load_from_hub(tokenizer)
+        loaded = _load_from_hub(name)
     if not _has_vocabulary(loaded):
         raise ValueError(
-            f"tokenizer {tokenizer!r} has no vocabulary: its folder lacks the files that save_pretrained writes"
+            f"tokenizer {name!r} has no vocabulary: its folder lacks the files that save_pretrained writes"
         )
     return loaded
 

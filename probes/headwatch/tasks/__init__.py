@@ -4,8 +4,6 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPairs
 from headwatch.tasks.capitals import capitals
 from headwatch.tasks.gendered_pronoun import gendered_pronoun
@@ -13,6 +11,7 @@ from headwatch.tasks.greater_than import greater_than
 from headwatch.tasks.induction import induction
 from headwatch.tasks.ioi import ioi
 from headwatch.tasks.subject_verb import subject_verb
+from headwatch.tokenizing import TokenizerLike
 
 __all__ = [
     "TASKS",
@@ -37,7 +36,7 @@ TASKS: dict[str, Callable[..., PromptPairs]] = {
 
 def make(
     name: str,
-    tokenizer: PreTrainedTokenizerBase | str | None = None,
+    tokenizer: TokenizerLike | None = None,
     n: int = 64,
     seed: int = 0,
     **options: Any,

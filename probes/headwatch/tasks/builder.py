@@ -6,10 +6,8 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPair, PromptPairs
-from headwatch.tokenizing import encode, load_tokenizer, single_token
+from headwatch.tokenizing import TokenizerLike, encode, load_tokenizer, single_token
 
 Item = TypeVar("Item")
 _log = logging.getLogger(__name__)
@@ -23,7 +21,7 @@ class TaskBuilder:
         tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder.
     """
 
-    def __init__(self, task: str, tokenizer: PreTrainedTokenizerBase | str) -> None:
+    def __init__(self, task: str, tokenizer: TokenizerLike) -> None:
         self.task = task
         self.tokenizer = load_tokenizer(tokenizer)
         self.dropped: list[str] = []
@@ -69,8 +67,12 @@ class TaskBuilder:
         Raises:
             ValueError: fewer than `at_least` are.
         """
-        kept = [item for item in items if served(item)]
-        dropped = [text(item) for item in items if not served(item)]
+        kept, dropped = [], []
+        for item in items:
+            if served(item):
+                kept.append(item)
+            else:
+                dropped.append(text(item))
         if len(kept) < at_least:
             raise ValueError(
                 f"{self.task} needs at least {at_least} {what} that this tokenizer serves, one token a word, and "

@@ -2,10 +2,9 @@
 
 from random import Random
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.tasks.builder import TaskBuilder
+from headwatch.tokenizing import TokenizerLike
 
 # All of one length, so that the whole set can be patched by position.
 _TEMPLATES = (
@@ -28,7 +27,7 @@ _CAPITALS = {
 }  # fmt: skip
 
 
-def capitals(tokenizer: PreTrainedTokenizerBase | str, n: int = 64, seed: int = 0) -> PromptPairs:
+def capitals(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """The capital of a country: recall of a fact.
 
     Clean: "The capital of France is the city of" → " Paris".

@@ -2,11 +2,10 @@
 
 from random import Random
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import FEMALE, MALE, words
+from headwatch.tokenizing import TokenizerLike
 
 _TEMPLATE = "So {name} is such a {adjective} {noun}, isn't"
 _PRONOUNS = ("he", "she")
@@ -17,7 +16,7 @@ _NOUNS = words(
 )
 
 
-def gendered_pronoun(tokenizer: PreTrainedTokenizerBase | str, n: int = 64, seed: int = 0) -> PromptPairs:
+def gendered_pronoun(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """The pronoun that agrees with a name's usual gender.
 
     Clean: "So Evan is such a good friend, isn't" → " he"; half of the pairs have a woman's name → " she".

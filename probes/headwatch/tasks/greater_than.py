@@ -2,12 +2,10 @@
 
 from random import Random
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import words
-from headwatch.tokenizing import single_token
+from headwatch.tokenizing import TokenizerLike, single_token
 
 _TEMPLATE = "The {noun} lasted from the year {century}{year} to the year {century}"
 _CENTURIES = [f"{century}" for century in range(11, 18)]
@@ -24,7 +22,7 @@ _NOUNS = words(
 )
 
 
-def greater_than(tokenizer: PreTrainedTokenizerBase | str, n: int = 64, seed: int = 0) -> PromptPairs:
+def greater_than(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """The later year: "The war lasted from the year 1752 to the year 17" → 53, 54, … 99.
 
     Clean: a century from 11 to 17 and a year YY from 02 to 98.

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from headwatch.pairs import PromptPairs
-from headwatch.tokenizing import load_tokenizer
+from headwatch.tokenizing import TokenizerLike, load_tokenizer
 
 
 def induction(
@@ -14,7 +13,7 @@ def induction(
     seed: int = 0,
     vocab_size: int | None = None,
     length: int = 25,
-    tokenizer: PreTrainedTokenizerBase | str | None = None,
+    tokenizer: TokenizerLike | None = None,
 ) -> PromptPairs:
     """Random tokens r₁ … r_T followed by the same again: what came after r_T the first time comes next.
 

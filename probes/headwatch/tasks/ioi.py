@@ -2,11 +2,10 @@
 
 from random import Random
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import FEMALE, MALE, words
+from headwatch.tokenizing import TokenizerLike
 
 # All of one length, so that the whole set can be patched by position.
 _TEMPLATES = (
@@ -29,7 +28,7 @@ _GIFTS = words(
 )
 
 
-def ioi(tokenizer: PreTrainedTokenizerBase | str, n: int = 64, seed: int = 0) -> PromptPairs:
+def ioi(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """Indirect object identification: who receives what the other one gives.
 
     Clean: "When Mary and John went to the store, John gave a drink to" → " Mary", half of the pairs with the giver

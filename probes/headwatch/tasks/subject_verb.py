@@ -2,11 +2,10 @@
 
 from random import Random
 
-from transformers import PreTrainedTokenizerBase
-
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import words
+from headwatch.tokenizing import TokenizerLike
 
 _TEMPLATE = "The {subject} {preposition} the {other}"
 _PREPOSITIONS = words("near behind beside with for by")
@@ -18,7 +17,7 @@ _SUBJECTS = words(
 )
 
 
-def subject_verb(tokenizer: PreTrainedTokenizerBase | str, n: int = 64, seed: int = 0) -> PromptPairs:
+def subject_verb(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """A verb that agrees with its subject across another noun.
 
     Clean: "The keys near the table" → " are", half of the subjects singular and half plural; the noun in between has

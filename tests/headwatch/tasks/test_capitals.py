@@ -10,7 +10,7 @@ def test_the_answer_is_the_clean_countrys_capital_and_the_foil_the_others(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     seen = set()
-    for pair in capitals(tokenizer, n=1_000).pairs:
+    for pair in capitals(tokenizer, n=400).pairs:
         assert pair.answer != pair.foil
         for prompt, capital in ((pair.clean, pair.answer), (pair.corrupted, pair.foil)):
             for country in KNOWN.keys() & set(str(prompt).split()):

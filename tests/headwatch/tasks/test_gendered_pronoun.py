@@ -15,7 +15,7 @@ def test_the_answer_agrees_with_the_clean_name_and_the_foil_with_the_other(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     seen = set()
-    for pair in gendered_pronoun(tokenizer, n=1_000).pairs:
+    for pair in gendered_pronoun(tokenizer, n=600).pairs:
         for prompt, pronoun in ((pair.clean, pair.answer), (pair.corrupted, pair.foil)):
             match = re.fullmatch(r"So (\w+) is such a \w+ \w+, isn't", str(prompt))
             assert match is not None

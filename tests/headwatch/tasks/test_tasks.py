@@ -71,7 +71,7 @@ def test_the_docstring_says_prompt_corruption_metric_and_source(name: str) -> No
 @pytest.mark.parametrize("name", WORDY)
 def test_a_tokenizer_may_be_a_folder(name: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
-    assert tasks.make(name, str(tmp_path), n=3).pairs == tasks.make(name, tokenizer, n=3).pairs
+    assert tasks.make(name, tmp_path, n=3).pairs == tasks.make(name, tokenizer, n=3).pairs
 
 
 @pytest.mark.parametrize("name", WORDY)
