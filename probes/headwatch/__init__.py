@@ -2,18 +2,27 @@
 
 from headwatch import metrics, tasks
 from headwatch.ablation import ablate, ablate_heads
+from headwatch.attribution import attribute_heads
 from headwatch.cache import ActivationCache
+from headwatch.control_variate import Combined, control_variate
+from headwatch.copying import copying_scores
 from headwatch.effects import Effects, HeadEffects
 from headwatch.gpt2 import find_gpt2
+from headwatch.gradients import GradientHeadImportance
 from headwatch.hooks import HookedGPT2, HookPoint, attach
+from headwatch.in_context import in_context_learning_score
 from headwatch.names import act_name
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.patching import patch_activations
+from headwatch.patterns import HeadScores, attention_patterns, head_scores
 
 __all__ = [
     "ActivationCache",
+    "Combined",
     "Effects",
+    "GradientHeadImportance",
     "HeadEffects",
+    "HeadScores",
     "HookPoint",
     "HookedGPT2",
     "PromptPair",
@@ -22,7 +31,13 @@ __all__ = [
     "ablate_heads",
     "act_name",
     "attach",
+    "attention_patterns",
+    "attribute_heads",
+    "control_variate",
+    "copying_scores",
     "find_gpt2",
+    "head_scores",
+    "in_context_learning_score",
     "metrics",
     "patch_activations",
     "tasks",

@@ -248,7 +248,7 @@ class _Ticks:
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0.0
 
-    def add(self, pairs: float) -> None:
+    def add(self, pairs: int | float) -> None:
         """So many pairs more are done, or the same share of some."""
         self.done += pairs
         if self.progress is not None:
