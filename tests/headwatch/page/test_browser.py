@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from headwatch.effects import Effects
 from headwatch.page import report
 from headwatch.record import Record, RecordWriter
 from tests.headwatch.page.conftest import wait_until
@@ -285,3 +287,23 @@ def test_dark_mode_follows_the_system(open_page, page_file):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_whole_layers_and_neurons_have_maps_of_their_own(open_page, tmp_path):
+    with RecordWriter(tmp_path / "run", name="layers", model={}) as writer:
+        for label, dims, shape in [("a", ("layer",), (3,)), ("b", ("layer", "neuron"), (3, 5))]:
+            effects = Effects(
+                torch.arange(2.0 * np.prod(shape)).reshape(2, *shape),
+                torch.ones(2),
+                None,
+                dims,
+                label,
+                "zero",
+                "loss",
+            )
+            writer.effects(1, 0, "ablation", label, effects, 0.0)
+    page = open_page(report([tmp_path / "run"], tmp_path / "out.html").as_uri())
+    page.select_option("#series", label="Zero ablation of a → loss")
+    assert picks(page) == ["L2"]
+    page.select_option("#series", label="Zero ablation of b → loss")
+    assert picks(page) == ["L2N4"]

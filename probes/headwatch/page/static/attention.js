@@ -103,8 +103,8 @@ function drawTile(tile) {
   const swatch = document.createElement("i");
   swatch.className = "swatch";
   swatch.style.color = colour;
-  heading.replaceChildren(swatch, `${headName(head)}${several ? ` · ${run.name}` : ""}`);
-  canvas.setAttribute("aria-label", `Attention of ${headName(head)}, as ${kind}: arrow keys move over queries and keys`);
+  heading.replaceChildren(swatch, `${headName(head, HEAD_DIMS)}${several ? ` · ${run.name}` : ""}`);
+  canvas.setAttribute("aria-label", `Attention of ${headName(head, HEAD_DIMS)}, as ${kind}: arrow keys move over queries and keys`);
   tile.weights = headWeights(tile.frame, tile.prompt, head);
   if (kind === "map") drawAttentionMap(tile); else drawAttentionLines(tile);
 }
@@ -286,7 +286,7 @@ attention.explain = ({ frame, tokens }) => {
   const [query, key] = attention.cursor;
   const strong = (index) => Object.assign(document.createElement("b"), { textContent: showToken(tokens[index], 24) });
   const maps = attention.tiles.filter((tile, i, all) => all.findIndex((other) => sameHead(other.head, tile.head) && other.run === tile.run) === i);
-  const weights = maps.map((tile) => `${headName(tile.head)}${tile.several ? ` ${tile.run.name}` : ""} ${weightOf(tile, query, key).toFixed(2)}`);
+  const weights = maps.map((tile) => `${headName(tile.head, HEAD_DIMS)}${tile.several ? ` ${tile.run.name}` : ""} ${weightOf(tile, query, key).toFixed(2)}`);
   reading.replaceChildren("query ", strong(query), ` (${query}) → key `, strong(key), ` (${key}): ${weights.join(" · ")}`);
 };
 

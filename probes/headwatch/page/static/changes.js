@@ -67,7 +67,7 @@ function fillChange(row, { head, then, now, change, half }, reach) {
 
 /** A bar from 0, with the interval as a whisker. */
 function drawChange(canvas, change, half, reach) {
-  const [width, height] = [changesBody.clientWidth < 400 ? 64 : 120, 18];
+  const [width, height] = [innerWidth < 600 ? 64 : 120, 18];
   const context = fit(canvas, width, height);
   const at = (value) => width / 2 + (clamp(value / reach, -1, 1) * (width - 8)) / 2;
   const scale = { diverging: true, centre: 0, reach: 1 };

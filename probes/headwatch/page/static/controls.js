@@ -46,7 +46,7 @@ function showControls(view) {
   fill(control("other"), [["", "nothing"], ...names.filter(([name]) => name !== view.run?.name)], view.other?.name ?? state.other);
   if (view.series) showChoices(view);
   showTransport(view);
-  showPressed("attention-view", attentionView(view.picks));
+  showPressed("attention-view", attentionView(view.picks, view.other ? 2 : 1));
   showPressed("compare-view", state.compare);
   control("scale").value = state.scale;
   control("axis").value = state.axis;

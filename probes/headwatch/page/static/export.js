@@ -60,6 +60,6 @@ function savePicture(card) {
 
 function captionOf(card) {
   const { view } = heads;
-  const caption = card.root.querySelector(".caption")?.textContent ?? `${seriesTitle(view.series)}: ${view.picks.map(headName).join(", ")}`;
+  const caption = card.root.querySelector(".caption")?.textContent ?? `${seriesTitle(view.series)}: ${view.picks.map((head) => headName(head)).join(", ")}`;
   return `${view.run.name} · ${caption}`;
 }

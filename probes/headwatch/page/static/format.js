@@ -81,6 +81,10 @@ function tQuantile(n) {
   return freedom <= 10 ? T_TABLE[freedom - 1] : 1.96 + 2.37 / freedom + 2.8 / freedom ** 2;
 }
 
-function headName(head) {
-  return `L${head[0]}H${head[1]}`;
+const HEAD_DIMS = ["layer", "head"];
+
+/** "L9H9"; "L9" and "L9N7" where a series is over whole layers or neurons. */
+function headName([layer, column], dims = heads.view.series?.dims) {
+  const letter = dims && dims[1] ? dims[1].charAt(0).toUpperCase() : dims ? "" : "H";
+  return `L${layer}${letter}${letter && column}`;
 }

@@ -83,8 +83,8 @@ function drawPosition(view, shown) {
 
 function drawPositionHeader(context, grid, name, paired, label) {
   const strong = { style: font(11, palette.sans, 600) };
-  if (paired) write(context, "Clean", 30, 31, strong);
-  if (paired) write(context, "Corrupted", 30 + label, 31, strong);
+  if (paired) write(context, "Clean", 32, 31, strong);
+  if (paired) write(context, "Corrupted", 32 + label, 31, strong);
   write(context, name, grid.left, 12, strong);
   const every = Math.max(1, Math.ceil(15 / grid.cell));
   for (let column = 0; column < grid.columns; column += every) {
@@ -97,17 +97,17 @@ function drawPairTokens(context, grid, pair, label) {
   const plain = font(11, palette.mono);
   for (let row = 0; row < grid.rows; row++) {
     const y = grid.top + (row + 0.5) * grid.cell;
-    write(context, row, 20, y, { align: "right" });
+    write(context, row, 24, y, { align: "right" });
     if (!pair) continue;
     const differs = pair.clean[row] !== pair.corrupted[row];
     if (differs) {
       context.fillStyle = palette.soft;
-      context.fillRect(26, y - grid.cell / 2, grid.left - 32, grid.cell - 1);
+      context.fillRect(28, y - grid.cell / 2, grid.left - 34, grid.cell - 1);
     }
     const style = { colour: differs ? palette.accent : palette.muted, style: differs ? font(11, palette.mono, 700) : plain };
-    write(context, clipped(context, showToken(pair.clean[row]), label - 10, style.style), 30, y, style);
-    write(context, clipped(context, showToken(pair.corrupted[row]), label - 10, style.style), 30 + label, y, style);
-    if (row === pair.position) write(context, "▸", 2, y, { colour: palette.accent });
+    write(context, clipped(context, showToken(pair.clean[row]), label - 10, style.style), 32, y, style);
+    write(context, clipped(context, showToken(pair.corrupted[row]), label - 10, style.style), 32 + label, y, style);
+    if (row === pair.position) write(context, "▸", 0, y, { colour: palette.accent });
   }
 }
 
@@ -131,7 +131,7 @@ function describePosition([row, column]) {
   const cell = across.cell(row, column);
   const head = across.head(row, column);
   const tokens = pair ? [`${showToken(pair.clean[row])} / ${showToken(pair.corrupted[row])}`] : [];
-  return [`${head ? headName(head) : `Layer ${column}`}, position ${row}`, ...tokens,
+  return [`${head ? headName(head, HEAD_DIMS) : `Layer ${column}`}, position ${row}`, ...tokens,
     `${withUnit(quantity(series, normalized))}: ${formatInterval(series.value(index, cell, normalized), series.half(index, cell, normalized))}`];
 }
 

@@ -1,6 +1,8 @@
 "use strict";
 // What is known of the runs. Payloads are merged in as they come: the whole of a report, or a live run's latest lines.
 
+const MOST_COLUMNS = 100;
+
 /** The last index whose step is at most `step`; -1 where there is none. */
 function indexAt(steps, step) {
   let low = 0;
@@ -151,8 +153,10 @@ class Run {
     upsert(known.steps, known.items, part.step, { ...part, bytes: null, asked: false });
   }
 
+  /** What fits a map with a row per layer; thousands of neurons a layer do not. */
   headSeries() {
-    return [...this.series.values()].filter((series) => !series.byPosition && series.shape.length <= 2 && series.dims[0] === "layer");
+    const fits = ({ shape, dims, byPosition }) => !byPosition && dims[0] === "layer" && shape.length <= 2 && (shape[1] ?? 1) <= MOST_COLUMNS;
+    return [...this.series.values()].filter(fits);
   }
 
   positionSeries() {
