@@ -68,8 +68,7 @@ def through_attention(run: PlainRun, layer: int, rows: Rows, *, answer_only: boo
         q = parts.queries(layer, stream)
     else:
         q, k, v = parts.qkv(layer, rows.stream)
-        q = torch.cat([q, _plain(run.q[layer], rows, rows.end, last + 1)], dim=2)
-        stream = torch.cat([rows.stream, _plain(run.pre[layer], rows, rows.end, last + 1)], dim=2)
+        q, stream = _followed(q, run.q[layer], rows), _followed(rows.stream, run.pre[layer], rows)
     z = attend(
         q.flatten(0, 1),
         _surrounded(run.k[layer], k, rows).flatten(0, 1),
@@ -86,10 +85,14 @@ def _plain(value: Tensor, rows: Rows, start: int, end: int) -> Tensor:
     return value[None, :, start:end].expand(len(rows.index), *value[:, start:end].shape)
 
 
+def _followed(value: Tensor, plain: Tensor, rows: Rows) -> Tensor:
+    """The rows' values from `start` on: their own to `end`, the plain run's after."""
+    if rows.end == plain.shape[1]:
+        return value
+    return torch.cat([value, _plain(plain, rows, rows.end, plain.shape[1])], dim=2)
+
+
 def _surrounded(plain: Tensor, value: Tensor, rows: Rows) -> Tensor:
     """The rows' keys or values at all positions: their own from `start` to `end`, the plain run's elsewhere."""
-    before, after = (
-        _plain(plain, rows, 0, rows.start),
-        _plain(plain, rows, rows.end, plain.shape[1]),
-    )
-    return value if value.shape[2] == plain.shape[1] else torch.cat([before, value, after], dim=2)
+    followed = _followed(value, plain, rows)
+    return followed if rows.start == 0 else torch.cat([_plain(plain, rows, 0, rows.start), followed], dim=2)
