@@ -7,6 +7,7 @@ what its question costs; a checkpoint whose passes are all in the record is not 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -237,7 +238,8 @@ def run(
         _share(Fabric(accelerator=accelerator, devices=1), evaluation, list(todo), watch)
         return
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
-    fabric.launch(_share, evaluation, list(todo), None)  # type: ignore[arg-type]
+    # Bound rather than passed: the launcher looks into its arguments, and refuses frozen dataclasses.
+    fabric.launch(partial(_share, evaluation=evaluation, todo=list(todo), watch=None))
 
 
 def _share(fabric: Fabric, evaluation: Evaluation, todo: list[Pass], watch: Watch | None) -> None:

@@ -1,0 +1,271 @@
+"""The command line, mostly through typer's runner: what it prints, what it writes, how it exits."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from headwatch.ablation import ablate_heads
+from headwatch.effects import Effects
+from headwatch.pairs import PromptPairs
+from headwatch.record import Record, RecordWriter
+from headwatch_callbacks.cli import app
+from tests.models import tiny_gpt2
+
+SIZES = {
+    "n_layers": 3,
+    "n_heads": 4,
+    "d_head": 8,
+    "d_model": 32,
+    "d_mlp": 128,
+    "n_positions": 40,
+    "d_vocab": 61,
+}
+LABEL = "ablation/z/mean/loss"
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == code, (result.output, result.exception)
+    return " ".join(result.output.split())
+
+
+def effects(mean):
+    spread = torch.tensor([-0.1, 0.0, 0.1])[:, None, None]
+    return Effects(mean + spread, torch.ones(3), None, ("layer", "head"), "z", "mean", "loss")
+
+
+@pytest.fixture
+def record(tmp_path):
+    """A record of two passes of an ablation and one of attention scores."""
+    folder = tmp_path / "run"
+    writer = RecordWriter(folder, name="run", model=SIZES)
+    mean = torch.zeros(3, 4)
+    mean[2, 1], mean[0, 3] = 2.0, -0.01
+    writer.effects(10, 0, "ablation", LABEL, effects(torch.zeros(3, 4)), 0.1)
+    writer.effects(20, 0, "ablation", LABEL, effects(mean), 0.1)
+    score = torch.arange(12.0).reshape(3, 4) / 100
+    scores = dict.fromkeys(("previous_token", "duplicate_token", "induction"), score)
+    writer.scores(20, 0, "patterns", scores, 0.1)
+    writer.close()
+    return folder
+
+
+@pytest.fixture
+def pair_file(tmp_path):
+    generator = np.random.default_rng(0)
+    file = tmp_path / "pairs.jsonl"
+    ids = generator.integers(1, 61, size=(5, 6)).tolist()
+    lines = [
+        {"clean": row, "corrupted": [*row[:3], 7, *row[4:]], "answer": 3 + place, "foil": 20 + place}
+        for place, row in enumerate(ids)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def checkpoint(folder, step, seed=0):
+    at = folder / f"checkpoint-{step}"
+    tiny_gpt2(seed=seed).save_pretrained(at)
+    return at
+
+
+def test_help_names_every_command():
+    shown = run("--help")
+    for command in ("eval", "top", "report", "serve", "export", "pairs"):
+        assert f"│ {command} " in shown
+    assert "Exit codes" in shown
+
+
+def test_help_answers_without_torch():
+    program = "import sys; from headwatch_callbacks.cli import main; sys.argv[1:] = ['--help']\n"
+    program += "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip().endswith("0 False")
+
+
+def test_top_shows_the_strongest_heads_with_their_error_bars(record):
+    shown = run("top", record, "-n", "1")
+    half = 1.96 * 0.1 / 3**0.5
+    assert f"{LABEL}, step 20" in shown
+    assert f"L2H1 │ +2 │ {half:.2g}" in shown
+    assert "0.09" in shown  # its induction score
+    assert "L0H3" not in shown
+
+
+def test_top_at_an_earlier_step(record):
+    assert "step 10" in run("top", record, "--step", "15")
+
+
+def test_top_of_a_series_that_is_not_there(record, tmp_path):
+    assert f"no effects series 'patching'; its series: {LABEL}" in run(
+        "top", record, "--series", "patching", code=1
+    )
+    assert "holds no record" in run("top", tmp_path, code=1)
+
+
+def test_export_gives_a_row_a_head_and_pass(record, tmp_path):
+    out = tmp_path / "run.csv"
+    assert "60 rows" in run("export", record, "-o", out)  # 2 passes and 3 scores of 12 heads
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    [strongest] = [
+        row for row in rows if row["series"] == LABEL and row["step"] == "20" and row["unit"] == "L2H1"
+    ]
+    assert float(strongest["value"]) == pytest.approx(2.0)
+    assert float(strongest["stderr"]) == pytest.approx(0.1 / 3**0.5)
+    assert (strongest["layer"], strongest["head"], strongest["n"]) == ("2", "1", "3")
+    scores = [row for row in rows if row["series"] == "patterns/induction"]
+    assert [float(row["value"]) for row in scores] == pytest.approx([place / 100 for place in range(12)])
+
+
+def test_export_to_parquet(record, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra headwatch[parquet]")
+    run("export", record, "-o", tmp_path / "run.parquet", "--format", "parquet")
+    table = parquet.read_table(tmp_path / "run.parquet")
+    assert table.num_rows == 60
+    assert max(table["value"].to_pylist()) == pytest.approx(2.0)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(record, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    shown = run("export", record, "-o", tmp_path / "run.parquet", "-f", "parquet", code=1)
+    assert "needs pyarrow: pip install 'headwatch[parquet]'" in shown
+
+
+def test_report_writes_the_page(record, tmp_path):
+    out = tmp_path / "report.html"
+    run("report", record, "-o", out)
+    assert out.read_text().startswith("<!doctype html>")
+    assert "holds no record" in run("report", tmp_path, code=1)
+
+
+def test_serve_refuses_strangers_without_a_token(tmp_path):
+    assert "pass a token" in run("serve", tmp_path, "--host", "0.0.0.0", code=1)
+
+
+def test_pairs_check_names_each_bad_line(pair_file):
+    assert "5 pairs of 6 tokens, all usable" in run("pairs", "check", pair_file)
+    with pair_file.open("a") as file:
+        file.write('{"clean": [1, 2], "corrupted": [1], "answer": 3, "foil": 4}\nnot json\n')
+    shown = run("pairs", "check", pair_file, code=1)
+    assert "2 unusable lines" in shown
+    assert "│ 6 │" in shown
+    assert "│ 7 │ not JSON" in shown
+
+
+def test_pairs_check_against_a_model(pair_file, tmp_path):
+    tiny_gpt2(n_positions=5).config.save_pretrained(tmp_path / "small")
+    assert "5 unusable lines" in run("pairs", "check", pair_file, "--model", tmp_path / "small", code=1)
+
+
+def test_pairs_make_writes_a_file_that_check_takes(tmp_path):
+    out = tmp_path / "made.jsonl"
+    run("pairs", "make", "--task", "induction", "-n", "7", "--seed", "3", "-o", out)
+    assert "7 pairs" in run("pairs", "check", out)
+    assert "there is no task 'nonsense'" in run("pairs", "make", "--task", "nonsense", "-o", out, code=2)
+
+
+def test_eval_writes_what_the_engine_gives_at_each_checkpoints_step(pair_file, tmp_path):
+    folders = [checkpoint(tmp_path, 100, seed=1), checkpoint(tmp_path, 20, seed=2)]
+    out = tmp_path / "run"
+    shown = run("eval", *folders, "--pairs", pair_file, "-o", out, "--accelerator", "cpu")
+    assert "6 passes done" in shown
+    record = Record.read(out)
+    assert {(entry.step, entry.probe) for entry in record.effects} == {
+        (step, probe) for step in (20, 100) for probe in ("ablation", "patching")
+    }
+    wanted = ablate_heads(tiny_gpt2(seed=1), PromptPairs.from_jsonl(pair_file, None), "mean", "loss")
+    [found] = [entry for entry in record.effects if (entry.step, entry.probe) == (100, "ablation")]
+    assert np.allclose(found.mean, wanted.mean.numpy(), atol=1e-5)
+
+
+def test_eval_does_nothing_twice_and_goes_on_with_what_is_new(pair_file, tmp_path):
+    out, first = tmp_path / "run", checkpoint(tmp_path, 20)
+    asked = ["--pairs", pair_file, "--probe", "ablation", "-o", out, "--accelerator", "cpu"]
+    run("eval", first, *asked)
+    lines = (out / "probes.jsonl").read_bytes()
+    assert "1 of 1 passes are in" in run("eval", first, *asked)
+    assert (out / "probes.jsonl").read_bytes() == lines
+    assert "1 passes done" in run("eval", first, checkpoint(tmp_path, 40), *asked)
+    assert [entry.step for entry in Record.read(out).effects] == [20, 40]
+
+
+def test_eval_refuses_to_mix_prompts_in_one_series(pair_file, tmp_path):
+    out, first = tmp_path / "run", checkpoint(tmp_path, 20)
+    asked = ["--probe", "ablation", "-o", out, "--accelerator", "cpu"]
+    run("eval", first, "--pairs", pair_file, *asked)
+    shown = run("eval", first, "--task", "induction", "-n", "4", *asked, code=1)
+    assert f"has {LABEL} on 5 other prompt pairs: give these passes a name" in shown
+    assert "1 passes done" in run(
+        "eval", first, "--task", "induction", "-n", "4", "--name", "induction", *asked
+    )
+
+
+def test_eval_of_a_lightning_checkpoint(pair_file, tmp_path):
+    state = {"net." + name: value for name, value in tiny_gpt2().state_dict().items()}
+    sizes = {"n_layer": 3, "n_head": 4, "n_embd": 32, "vocab_size": 61, "n_positions": 40}
+    torch.save({"state_dict": state, "global_step": 77, "hyper_parameters": sizes}, tmp_path / "last.ckpt")
+    run("eval", tmp_path / "last.ckpt", "--pairs", pair_file, "--probe", "patterns", "-o", tmp_path / "run")
+    assert [entry.step for entry in Record.read(tmp_path / "run").scores] == [77]
+
+
+def test_two_processes_share_the_checkpoints(pair_file, tmp_path):
+    folders = [checkpoint(tmp_path, step, seed=step) for step in (1, 2, 3)]
+    out = tmp_path / "run"
+    asked = [
+        "--pairs",
+        str(pair_file),
+        "--probe",
+        "ablation",
+        "-o",
+        str(out),
+        "--devices",
+        "2",
+        "--accelerator",
+        "cpu",
+    ]
+    program = "from headwatch_callbacks.cli import main\nif __name__ == '__main__': main()"
+    (tmp_path / "main.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "main.py"), "eval", *map(str, folders), *asked]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert ended.returncode == 0, ended.stderr
+    found = Record.read(out)
+    assert [entry.step for entry in found.effects] == [1, 2, 3]
+    for entry in found.effects:
+        wanted = ablate_heads(
+            tiny_gpt2(seed=entry.step), PromptPairs.from_jsonl(pair_file, None), "mean", "loss"
+        )
+        assert np.allclose(entry.mean, wanted.mean.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "give the prompts: either --pairs FILE or --task NAME"),
+        (["--task", "nonsense"], "there is no task 'nonsense'"),
+        (
+            ["--task", "ioi", "--probe", "nonsense"],
+            "unknown probe nonsense; known: ablation, patching, patterns",
+        ),
+        (["--task", "ioi", "--probe", "ablation", "--site", "z"], "site can't take effect"),
+        (["--task", "ioi", "--kind", "nonsense"], "unknown kind 'nonsense'"),
+        (["--no-such-option"], "No such option"),
+    ],
+)
+def test_eval_refuses_usage_that_makes_no_sense(options, said):
+    assert said in run("eval", "somewhere", *options, code=2).replace("│ ", "").replace(" │", "")
+
+
+def test_eval_of_checkpoints_whose_steps_clash(pair_file, tmp_path):
+    one, two = checkpoint(tmp_path / "a", 5), checkpoint(tmp_path / "b", 5)
+    assert "are both of step 5" in run("eval", one, two, "--pairs", pair_file, "-o", tmp_path / "run", code=1)
+    unnamed = tmp_path / "unnamed"
+    unnamed.mkdir()
+    shown = run("eval", one, unnamed, "--pairs", pair_file, "-o", tmp_path / "run", code=1)
+    assert "unnamed does not say its step" in shown
