@@ -35,6 +35,7 @@ _HOMES = {
     "TaskPairs": "prompts",
     "Trackers": "sinks",
     "probe_share": "run",
+    "record_folder": "run",
 }
 
 

@@ -137,8 +137,8 @@ class ProbeCallback(pl.Callback, ABC):
 
     @property
     def state_key(self) -> str:
-        """What tells this callback's state in a checkpoint from another's."""
-        return self._generate_state_key(label=self.label, schedule=self.schedule)
+        """What tells this callback's state in a checkpoint from another's; Lightning refuses two alike."""
+        return self._generate_state_key(label=self.label)
 
     def state_dict(self) -> dict[str, Any]:
         """How far this probe got: numbers of optimizer steps."""
@@ -158,7 +158,7 @@ class ProbeCallback(pl.Callback, ABC):
         """Refuse what could never work."""
         check_strategy(trainer)
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
-        _check_siblings(trainer)
+        _record_folder(trainer)
         if stage == "fit":
             self.schedule.check(trainer)
 
@@ -301,14 +301,6 @@ def summary_of(effects: Effects) -> dict[str, float]:
 def _siblings(trainer: pl.Trainer) -> list[ProbeCallback]:
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return [callback for callback in callbacks if isinstance(callback, ProbeCallback)]
-
-
-def _check_siblings(trainer: pl.Trainer) -> None:
-    labels = [probe.label for probe in _siblings(trainer)]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ValueError(f"two probes write the series {label!r}: tell them apart with name=")
-    _record_folder(trainer)
 
 
 def _record_folder(trainer: pl.Trainer) -> Path | None:

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from headwatch.gpt2 import GPT2Layout
+from headwatch.page import report
 from headwatch_callbacks.ranks import from_rank_zero
 from headwatch_callbacks.results import ProbeResult
 from headwatch_callbacks.sinks import GuardedSink, sinks_for
@@ -117,13 +118,22 @@ class Run:
         self._stopped = self._stopped or time.perf_counter()
 
     def close(self) -> None:
-        """Let every tracker send what comes at the end, and close the record."""
+        """Let every tracker send what comes at the end, with the run's report, and close the record."""
         self.stop_clock()
+        written = self._write_report() if self._trackers else None
         for tracker in self._trackers:
-            tracker.finish()
+            tracker.finish(written)
         self._trackers = []
         self._to_record(RecordSink.finish)
         self._record = None
+
+    def _write_report(self) -> Path | None:
+        assert self.folder is not None
+        try:
+            return report([self.folder], self.folder / "report.html")
+        except Exception as error:  # the training is over and must not be lost for the sake of a page
+            rank_zero_warn(f"headwatch could not write a report of {self.folder}: {type(error).__name__}: {error}")
+            return None
 
     def _to_record(self, action: Callable[[RecordSink], None]) -> None:
         if self._record is None:
@@ -144,6 +154,11 @@ _RUNS: WeakKeyDictionary[pl.Trainer, Run] = WeakKeyDictionary()
 def run_of(trainer: pl.Trainer) -> Run:
     """What the headwatch callbacks of a trainer share."""
     return _RUNS.setdefault(trainer, Run())
+
+
+def record_folder(trainer: pl.Trainer) -> Path | None:
+    """The folder of the record that a trainer's probes write; None before they start and under `fast_dev_run`."""
+    return run_of(trainer).folder
 
 
 def probe_share(trainer: pl.Trainer) -> float:
