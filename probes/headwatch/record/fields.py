@@ -84,9 +84,12 @@ class Fields:
             )
         if not all(value is None or type(value) in (int, float) for value in values):
             raise ValueError(f"{key!r} must be a flat list of numbers, not {_short(values)}")
-        flat = [math.nan if value is None else _real(value, key) for value in values]
+        try:
+            numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+        except OverflowError as problem:
+            raise ValueError(f"{key!r} holds a number too large for a float") from problem
         with np.errstate(over="ignore"):
-            return np.array(flat, np.float64).astype(np.float32).reshape(shape)
+            return numbers.astype(np.float32).reshape(shape)
 
     def _get(self, key: str) -> Any:
         if key not in self._values:

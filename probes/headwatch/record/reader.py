@@ -44,7 +44,7 @@ class Frame:
         tokens: the text of each prompt's tokens.
     """
 
-    maps: tuple[Float[np.ndarray, "layer head token token"], ...]
+    maps: tuple[Float[np.ndarray, "layer head _ _"], ...]  # prompts differ in length
     tokens: tuple[tuple[str, ...], ...]
 
 

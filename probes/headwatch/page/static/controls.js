@@ -4,6 +4,7 @@
 const control = (id) => document.getElementById(id);
 const PLAY_MS = 90;
 let playing = 0;
+let choicesKey = "";
 
 /** Fill a select with [value, text] options, grouped where a group is given, only where they differ from what it has. */
 function fill(select, options, value) {
@@ -44,7 +45,10 @@ function showControls(view) {
   const names = view.source.runs.map((run) => [run.name, run.name]);
   fill(control("run"), names, view.run?.name);
   fill(control("other"), [["", "nothing"], ...names.filter(([name]) => name !== view.run?.name)], view.other?.name ?? state.other);
-  if (view.series) showChoices(view);
+  const chosen = { ...state, step: null, since: null, theme: null };
+  const key = JSON.stringify([chosen, view.run?.name, view.run?.version, view.series?.key, view.picks, view.normalized]);
+  if (view.series && key !== choicesKey) showChoices(view);
+  choicesKey = key;
   showTransport(view);
   showPressed("attention-view", attentionView(view.picks, view.other ? 2 : 1));
   showPressed("compare-view", state.compare);
