@@ -37,13 +37,14 @@ class GuardedSink:
 
     def write(self, result: ProbeResult) -> None:
         """Send one pass, unless the sink was switched off before."""
-        self._try(lambda: self.sink.write(result))
+        self.attempt(lambda: self.sink.write(result))
 
     def finish(self, report: Path | None = None) -> None:
         """Send what comes at the end. Safe to call more than once: only what is new is sent."""
-        self._try(lambda: self.sink.finish(report) if report else self.sink.finish())
+        self.attempt(lambda: self.sink.finish(report) if report else self.sink.finish())
 
-    def _try(self, send: Callable[[], None]) -> None:
+    def attempt(self, send: Callable[[], None]) -> None:
+        """Do something with the sink, unless it was switched off before; what it raises switches it off."""
         if not self.enabled:
             return
         try:

@@ -16,6 +16,8 @@ from headwatch_callbacks.sinks.options import TrackerOptions
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
 
+    from headwatch_callbacks.hf_trainer import WandbRun
+
 
 class WandbSink:
     """Sends passes to a wandb run.
@@ -23,10 +25,14 @@ class WandbSink:
     Args:
         logger: the Trainer's WandbLogger; its run is started at the first pass, not before.
         options: per-head series are sent only when `per_head=True`.
+        x: the name under which the logger sends the step.
     """
 
-    def __init__(self, logger: "WandbLogger", options: TrackerOptions) -> None:
+    def __init__(
+        self, logger: "WandbLogger | WandbRun", options: TrackerOptions, x: str = "trainer/global_step"
+    ) -> None:
         self.logger = logger
+        self._x = x
         self._per_head = bool(options.per_head)
         self._album = Album(options)
         self._latest: dict[str, ProbeResult] = {}
@@ -36,8 +42,8 @@ class WandbSink:
     def write(self, result: ProbeResult) -> None:
         """Send one pass in one call."""
         if not self._latest:
-            self.logger.experiment.define_metric("headwatch/*", step_metric="trainer/global_step")
-            self.logger.experiment.define_metric("heads/*", step_metric="trainer/global_step")
+            self.logger.experiment.define_metric("headwatch/*", step_metric=self._x)
+            self.logger.experiment.define_metric("heads/*", step_metric=self._x)
         self._latest[result.label] = result
         self._fresh = True
         values: dict[str, Any] = {"epoch": result.epoch, **numbers(result, self._per_head)}

@@ -1,0 +1,187 @@
+"""The same probes for `transformers.Trainer`.
+
+`Trainer(..., callbacks=[HeadwatchCallback([HeadAblation("pairs.jsonl", every_n_train_steps=100)], "runs/mine")])`:
+each probe keeps its own schedule, and the record, the page and wandb show the same as under Lightning. A result
+after step k stands at x = k, where this Trainer writes that step's loss.
+"""
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import GPT2LMHeadModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from headwatch.gpt2 import find_gpt2, layout
+from headwatch.page import report
+from headwatch.probing import probing
+from headwatch_callbacks.ablation import HeadAblation
+from headwatch_callbacks.patching import ActivationPatching
+from headwatch_callbacks.patterns import AttentionMaps
+from headwatch_callbacks.results import ProbeResult
+from headwatch_callbacks.sinks.guard import GuardedSink
+from headwatch_callbacks.sinks.options import TrackerOptions
+from headwatch_callbacks.sinks.record import RecordSink
+from headwatch_callbacks.sinks.wandb import WandbSink
+from headwatch_callbacks.trace import keeping_rng
+
+Asking = HeadAblation | ActivationPatching | AttentionMaps
+
+
+class WandbRun:
+    """The wandb run that the Trainer's own integration started, written to directly.
+
+    `trainer.log()` inside a callback would eat the Trainer's own rows.
+    """
+
+    @property
+    def experiment(self) -> Any:
+        """The run."""
+        import wandb
+
+        return wandb.run
+
+    def log_metrics(self, values: Mapping[str, Any], step: int) -> None:
+        """Log one pass in one call, with the Trainer's own x beside it."""
+        self.experiment.log({**values, "train/global_step": step})
+
+
+class HeadwatchCallback(TrainerCallback):
+    """Runs probes on the model that a `transformers.Trainer` trains, without changing the training.
+
+    Args:
+        probes: `HeadAblation`, `ActivationPatching` and `AttentionMaps`, each with its schedule.
+        record: the folder of the run's record, and of the report at the end; an existing one is added to.
+        trackers: what wandb is sent beyond one map a pass, where the Trainer reports to it.
+
+    Raises:
+        ValueError: a probe of another kind, or two probes with one label.
+    """
+
+    def __init__(
+        self, probes: Sequence[Asking], record: str | Path, trackers: TrackerOptions | None = None
+    ) -> None:
+        for probe in probes:
+            if not isinstance(probe, Asking):
+                raise ValueError(f"{type(probe).__name__} can't run under transformers.Trainer")
+        labels = [probe.label for probe in probes]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"two probes write one series ({', '.join(labels)}): tell them apart with name=")
+        self.probes, self.folder = list(probes), Path(record)
+        self.options = trackers or TrackerOptions()
+        self._sinks: list[GuardedSink] = []
+        self._gpt2: GPT2LMHeadModel | None = None
+        self._last: dict[str, int] = {}
+        self._failed: set[str] = set()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the record, and probe the untrained model.
+
+        Raises:
+            ValueError: a sharded training, or prompts that can't be used.
+        """
+        if args.fsdp or args.deepspeed:
+            raise ValueError("headwatch can't probe a sharded model (fsdp, deepspeed): use headwatch eval")
+        if not state.is_world_process_zero:
+            return
+        with keeping_rng():
+            self._gpt2 = find_gpt2(kwargs["model"])
+            for probe in self.probes:
+                probe.prepare(self._gpt2)
+            self._record = RecordSink(self.folder, layout(self._gpt2))
+            # finish() of a record takes no report, and is given none.
+            self._sinks = [GuardedSink(self._record, "the record")]  # type: ignore[arg-type]
+            if "wandb" in (args.report_to or []):
+                self._sinks.append(
+                    GuardedSink(WandbSink(WandbRun(), self.options, "train/global_step"), "wandb")
+                )
+        first = [probe for probe in self.probes if probe.schedule.before_first and state.global_step == 0]
+        self._run(first, state)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Probe after an optimizer step that is due."""
+        step = state.global_step
+        self._run(
+            [p for p in self.probes if p.schedule.due_after_step(step - 1, step, state.max_steps)], state
+        )
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Probe after an epoch that is due."""
+        epochs = round(state.epoch or 0)
+        self._run([probe for probe in self.probes if probe.schedule.due_after_epoch(epochs)], state)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Probe with an evaluation of the run."""
+        self._run([probe for probe in self.probes if probe.schedule.on_validation], state)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Put the losses that the Trainer logs beside the probes in the record."""
+        losses = {name: float(value) for name, value in (kwargs.get("logs") or {}).items() if "loss" in name}
+        for sink in self._sinks[:1] if losses else ():
+            sink.attempt(partial(self._record.scalars, state.global_step, losses))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Probe the trained model, write the report, and close."""
+        self._run([probe for probe in self.probes if probe.schedule.at_end], state)
+        if not self._sinks:
+            return
+        with keeping_rng():
+            record, *trackers = self._sinks
+            record.finish()
+            written = self._report()
+            for tracker in trackers:
+                tracker.finish(written)
+        self._sinks, self._gpt2 = [], None
+
+    def _run(self, probes: Sequence[Asking], state: TrainerState) -> None:
+        """One pass of each probe that has none at this step yet; on the first process only."""
+        for probe in probes if self._gpt2 is not None else ():
+            if self._last.get(probe.label) == state.global_step:
+                continue
+            self._last[probe.label] = state.global_step
+            with keeping_rng():
+                self._pass(probe, state)
+
+    def _pass(self, probe: Asking, state: TrainerState) -> None:
+        assert self._gpt2 is not None
+        started = time.perf_counter()
+        try:
+            with probing(self._gpt2):
+                found = probe.measure(self._gpt2, _ignore)  # type: ignore[arg-type]
+        except Exception as error:  # a probe that fails must not end the training
+            self._warn_once(probe.label, error)
+            return
+        seconds, epoch = time.perf_counter() - started, int(state.epoch or 0)
+        result = ProbeResult(probe.probe, probe.label, state.global_step, epoch, seconds, **vars(found))
+        for sink in self._sinks:
+            sink.write(result)
+
+    def _warn_once(self, label: str, error: Exception) -> None:
+        if label not in self._failed:
+            self._failed.add(label)
+            warnings.warn(f"the probe {label} failed with {error!r}; training goes on", stacklevel=2)
+
+    def _report(self) -> Path | None:
+        try:
+            return report([self.folder], self.folder / "report.html")
+        except Exception as error:  # the training is done and must not be lost for the sake of a page
+            self._warn_once("report", error)
+            return None
+
+
+def _ignore(done: int, total: int) -> None:
+    """Show no progress: the Trainer's own bar is there."""

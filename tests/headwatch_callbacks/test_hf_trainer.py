@@ -1,0 +1,136 @@
+"""The probes under transformers.Trainer: what they write, and that training stays the same bit for bit."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import wandb
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from headwatch.ablation import ablate_heads
+from headwatch.record import Record
+from headwatch_callbacks.ablation import HeadAblation
+from headwatch_callbacks.gradients import GradientImportance
+from headwatch_callbacks.hf_trainer import HeadwatchCallback
+from headwatch_callbacks.patching import ActivationPatching
+from headwatch_callbacks.patterns import AttentionMaps
+from tests.headwatch_callbacks.sinks.wandb_file import history
+from tests.models import random_ids, random_pairs, tiny_gpt2
+
+PAIRS = random_pairs(n=4)
+
+
+def train(folder, *callbacks, steps=6, report_to=()):
+    """A short training with dropout and a shuffled data set: the trainer and its states of randomness at the end."""
+    model = tiny_gpt2().train()
+    ids = random_ids(32, 8)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        learning_rate=1e-2,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=list(report_to),
+        use_cpu=True,
+        disable_tqdm=True,
+        seed=3,
+    )
+    data = [{"input_ids": row, "labels": row} for row in ids]
+    trainer = Trainer(model, arguments, train_dataset=data, callbacks=list(callbacks))
+    trainer.train()
+    return trainer, torch.get_rng_state(), np.random.get_state()[1]
+
+
+def same(one, other):
+    losses = [[row["loss"] for row in each[0].state.log_history if "loss" in row] for each in (one, other)]
+    states = [each[0].model.state_dict() for each in (one, other)]
+    return (
+        losses[0] == losses[1]
+        and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        and torch.equal(one[1], other[1])
+        and np.array_equal(one[2], other[2])
+    )
+
+
+def probes(**schedule):
+    return [
+        HeadAblation(PAIRS, kind="resample", **schedule),
+        ActivationPatching(PAIRS, **schedule),
+        AttentionMaps(PAIRS, **schedule),
+    ]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("plain"))
+
+
+def test_training_is_the_same_bit_for_bit(tmp_path, plain):
+    probed = train(tmp_path, HeadwatchCallback(probes(every_n_train_steps=2), tmp_path / "run"))
+    assert same(plain, probed)
+
+
+class DrawsANumber(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        torch.rand(1)
+
+
+def test_a_planted_mistake_is_seen(tmp_path, plain):
+    assert not same(plain, train(tmp_path, DrawsANumber()))
+
+
+def test_results_stand_at_the_trainers_steps_with_its_losses(tmp_path):
+    seen = {}
+
+    class Copy(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            seen[state.global_step] = copy.deepcopy(kwargs["model"]).eval()
+
+    ours = HeadwatchCallback([HeadAblation(PAIRS, every_n_train_steps=4)], tmp_path / "run")
+    trainer, *_ = train(tmp_path, Copy(), ours)
+    record = Record.read(tmp_path / "run")
+    assert [entry.step for entry in record.effects] == [0, 4, 6]
+    wanted = ablate_heads(seen[4], PAIRS, "mean", "loss")
+    assert np.allclose(record.effects[1].mean, wanted.mean.numpy(), atol=1e-5)
+    logged = {row["step"]: row["loss"] for row in trainer.state.log_history if "loss" in row}
+    assert record.scalars["loss"].steps.tolist() == sorted(logged)
+    assert record.scalars["loss"].values.tolist() == pytest.approx([logged[step] for step in sorted(logged)])
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+class Fails(HeadAblation):
+    def measure(self, model, progress):
+        raise RuntimeError("out of something")
+
+
+def test_a_probe_that_fails_is_told_once_and_training_goes_on(tmp_path, plain):
+    with pytest.warns(UserWarning, match="failed with RuntimeError.*training goes on") as told:
+        probed = train(tmp_path, HeadwatchCallback([Fails(PAIRS, every_n_train_steps=1)], tmp_path / "run"))
+    assert len(told) == 1
+    assert same(plain, probed)
+
+
+def test_what_can_not_run_here_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"GradientImportance can't run under transformers\.Trainer"):
+        HeadwatchCallback([GradientImportance()], tmp_path)
+    with pytest.raises(ValueError, match="two probes write one series"):
+        HeadwatchCallback([HeadAblation(PAIRS), HeadAblation(PAIRS)], tmp_path)
+
+
+def test_wandb_gets_each_pass_at_the_trainers_own_x(tmp_path, monkeypatch):
+    for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    ours = HeadwatchCallback([HeadAblation(PAIRS, every_n_train_steps=4)], tmp_path / "run")
+    trainer, *_ = train(tmp_path, ours, report_to=["wandb"])
+    folder = Path(wandb.run.dir).parent
+    wandb.finish()
+    rows = [row for row in history(folder) if "headwatch/ablation/z/mean/loss/map" in row]
+    assert [row["train/global_step"] for row in rows] == [0, 4, 6]
+    logged = [row["train/global_step"] for row in history(folder) if "train/loss" in row]
+    assert logged == [row["step"] for row in trainer.state.log_history if "loss" in row]
+    assert sum("HeadImportance" in row for row in history(folder)) == 1
+    assert sum("headwatch/report" in row for row in history(folder)) == 1
