@@ -12,9 +12,11 @@ from headwatch.gradients import GradientHeadImportance
 from headwatch.hooks import HookedGPT2, HookPoint, attach
 from headwatch.in_context import in_context_learning_score
 from headwatch.names import act_name
+from headwatch.page import report, serve
 from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.patching import patch_activations
 from headwatch.patterns import HeadScores, attention_patterns, head_scores
+from headwatch.record import Record, export
 
 __all__ = [
     "ActivationCache",
@@ -27,6 +29,7 @@ __all__ = [
     "HookedGPT2",
     "PromptPair",
     "PromptPairs",
+    "Record",
     "ablate",
     "ablate_heads",
     "act_name",
@@ -35,10 +38,13 @@ __all__ = [
     "attribute_heads",
     "control_variate",
     "copying_scores",
+    "export",
     "find_gpt2",
     "head_scores",
     "in_context_learning_score",
     "metrics",
     "patch_activations",
+    "report",
+    "serve",
     "tasks",
 ]
