@@ -98,7 +98,8 @@ def _check_full(full: str, layer: str | None, layer_type: str | None, name: str)
 
 def _from_parts(name: str, layer: int | None, layer_type: str | None) -> ActName:
     short = ALIASES.get(name, name)
-    if short in MODEL or (short in NORM and layer is None):
+    in_final_norm = short in NORM and layer is None and layer_type in (None, "", "ln_final")
+    if short in MODEL or in_final_norm:
         return _without_layer(short, layer, layer_type)
     natural = next((kind for kind, names in LAYER_TYPES.items() if short in names), None)
     if natural is None:
@@ -116,7 +117,7 @@ def _from_parts(name: str, layer: int | None, layer_type: str | None) -> ActName
 
 
 def _without_layer(name: str, layer: int | None, layer_type: str | None) -> ActName:
-    if layer is not None or layer_type not in (None, "", "ln_final"):
+    if layer is not None or (name in MODEL and layer_type):
         raise ValueError(f"{name!r} stands once in the model: it takes no layer={layer}, {layer_type!r}")
     return ActName(name, None, "ln_final" if name in NORM else "")
 
