@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import headwatch as hw
+import wandb
 from headwatch.page import report
 from headwatch.record import EffectEntry, Frame, Record
 from headwatch_callbacks import (
@@ -170,7 +171,9 @@ def main(steps: int, out: Path, seed: int) -> None:
     # From here on it is anybody's Lightning script: four callbacks are all that is added to it.
     source = {"pairs": out / "pairs.jsonl", "tokenizer": out / "tokenizer"}
     often, seldom = max(steps // 40, 1), max(steps // 20, 1)
-    logger = WandbLogger(project="headwatch-ioi", offline=True, save_dir=out)
+    logger = WandbLogger(
+        project="headwatch-ioi", offline=True, save_dir=out, settings=wandb.Settings(silent=True)
+    )
     trainer = pl.Trainer(
         max_steps=steps,
         logger=logger,
@@ -183,7 +186,7 @@ def main(steps: int, out: Path, seed: int) -> None:
         default_root_dir=out,
         enable_checkpointing=False,
         enable_model_summary=False,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, steps),
     )
     console.rule("[bold]a GPT-2 learns who receives the gift")
     console.print(f"{pairs.pairs[0].clean} → [bold]{pairs.pairs[0].answer.strip()}[/]", style="dim")
@@ -194,7 +197,7 @@ def main(steps: int, out: Path, seed: int) -> None:
     assert folder is not None
     page = report([folder], out / "report.html")
     offline_run = Path(logger.experiment.dir).parent
-    logger.experiment.finish(quiet=True)
+    wandb.finish()
 
     record = Record.read(folder)
     show_learning(console, record)
