@@ -151,7 +151,9 @@ def _weights(
     state: Mapping[str, torch.Tensor], prefix: str | None, checkpoint: Path | str
 ) -> dict[str, torch.Tensor]:
     """The weights of the one GPT-2, by the names that GPT2LMHeadModel gives them."""
-    state = {name.replace("_orig_mod.", ""): value for name, value in state.items()}  # torch.compile adds these
+    state = {
+        name.replace("_orig_mod.", ""): value for name, value in state.items()
+    }  # torch.compile adds these
     places = [name.removesuffix(_ANCHOR) for name in state if name == _ANCHOR or name.endswith("." + _ANCHOR)]
     if prefix is not None:
         wanted = prefix.rstrip(".") + "."

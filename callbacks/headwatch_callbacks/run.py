@@ -132,7 +132,9 @@ class Run:
         try:
             return report([self.folder], self.folder / "report.html")
         except Exception as error:  # the training is over and must not be lost for the sake of a page
-            rank_zero_warn(f"headwatch could not write a report of {self.folder}: {type(error).__name__}: {error}")
+            rank_zero_warn(
+                f"headwatch could not write a report of {self.folder}: {type(error).__name__}: {error}"
+            )
             return None
 
     def _to_record(self, action: Callable[[RecordSink], None]) -> None:
