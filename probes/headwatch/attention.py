@@ -15,6 +15,20 @@ def causal_mask(
     return allowed if attention_mask is None else allowed & attention_mask[:, None, None].bool()
 
 
+def attention_scores(
+    q: Float[Tensor, "batch query head d_head"],
+    k: Float[Tensor, "batch key head d_head"],
+    allowed: Bool[Tensor, "batch #head query key"],
+    scaling: float,
+    upcast: bool = False,
+) -> Float[Tensor, "batch head query key"]:
+    """Scaled attention scores, −inf where a query may not look; `upcast` computes them in float32."""
+    if upcast:
+        q, k = q.float(), k.float()
+    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) * scaling
+    return scores.masked_fill(~allowed, -torch.inf)
+
+
 def attention_pattern(scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
     """Softmax over keys; a query that may look nowhere (left padding) gets zeros."""
     return scores.softmax(-1).nan_to_num(0.0)

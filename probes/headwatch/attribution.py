@@ -180,7 +180,8 @@ class _Attribution:
             for layer, attention in enumerate(attentions(self.hooked.model)):
                 z = _wide(cache[act_name("z", layer)])
                 q, k, v = (z if site == "z" else _wide(cache[act_name(short, layer)]) for short in "qkv")
-                heads = HeadsOfLayer(attention, q, k, v, z, gradients[layer].to(z), allowed)
+                scaling, upcast = attention.scaling, attention.reorder_and_upcast_attn
+                heads = HeadsOfLayer(scaling, upcast, q, k, v, z, gradients[layer].to(z), allowed)
                 effects.append(estimate(heads, site, new[layer].to(z), self.sweep.by_position))
         return torch.stack(effects, dim=1), measured
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 
-from headwatch.attention import attention_pattern
-from headwatch.gpt2 import attention_scores
+from headwatch.attention import attention_pattern, attention_scores
 
 HeadVectors = Float[Tensor, "pair position head d_head"]
 Pattern = Float[Tensor, "pair head query key"]
@@ -26,7 +24,8 @@ class HeadsOfLayer:
     """One layer's heads in the run that is intervened on, and the metric's gradient there.
 
     Attributes:
-        attention: the module, for how it scales scores.
+        scaling: what attention scores are multiplied with.
+        upcast: whether they are computed in float32 whatever the model runs in.
         q: queries.
         k: keys.
         v: values.
@@ -35,7 +34,8 @@ class HeadsOfLayer:
         allowed: where each query may look.
     """
 
-    attention: GPT2Attention
+    scaling: float
+    upcast: bool
     q: HeadVectors
     k: HeadVectors
     v: HeadVectors
@@ -45,7 +45,7 @@ class HeadsOfLayer:
 
     def pattern(self, q: HeadVectors, k: HeadVectors) -> Pattern:
         """The attention weights that queries and keys give."""
-        return attention_pattern(attention_scores(self.attention, q, k, self.allowed))
+        return attention_pattern(attention_scores(q, k, self.allowed, self.scaling, self.upcast))
 
 
 def effect_of_z(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
@@ -83,7 +83,7 @@ def effect_of_single_keys(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
     """
     q, k, v, z, gradient = (part.double() for part in (heads.q, heads.k, heads.v, heads.z, heads.gradient))
     p = heads.pattern(q, k).double()
-    rise = torch.einsum("pqhd,pkhd->phqk", q, new.double() - k) * heads.attention.scaling
+    rise = torch.einsum("pqhd,pkhd->phqk", q, new.double() - k) * heads.scaling
     moved = (torch.sigmoid(torch.logit(p) + rise) - p) / (1 - p)
     to_others = torch.einsum("pqhd,pqhd->phq", gradient, z)[..., None]
     gain = torch.einsum("pqhd,pkhd->phqk", gradient, v) - to_others

@@ -12,16 +12,16 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from headwatch.attention import attention_pattern
+from headwatch.attention import attention_pattern, attention_scores
 from headwatch.names import ActName, parse
-from headwatch.points import Points, layer_norm, per_head_output
+from headwatch.points import Points, has_no_hooks, layer_norm, per_head_output
 
 # The same function, written out by one and fused by the other.
 _TANH_GELU = (NewGELUActivation, GELUTanh)
@@ -122,19 +122,6 @@ def logits(
     return out.logits
 
 
-def attention_scores(
-    attention: GPT2Attention,
-    q: Float[Tensor, "batch query head d_head"],
-    k: Float[Tensor, "batch key head d_head"],
-    allowed: Bool[Tensor, "batch #head query key"],
-) -> Float[Tensor, "batch head query key"]:
-    """Scaled attention scores, −inf where a query may not look."""
-    if attention.reorder_and_upcast_attn:
-        q, k = q.float(), k.float()
-    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) * attention.scaling
-    return scores.masked_fill(~allowed, -torch.inf)
-
-
 def head_values(
     model: GPT2LMHeadModel, layer: int, stream: Float[Tensor, "*n d_model"]
 ) -> Float[Tensor, "*n head d_head"]:
@@ -151,12 +138,7 @@ def unembedding_directions(model: GPT2LMHeadModel, tokens: Int[Tensor, "*n"]) ->
         rows = head.weight[tokens]
     else:  # a wrapped unembedding (LoRA) has no single weight: ask it for its columns
         rows = head(torch.eye(model.config.n_embd, device=tokens.device)).T[tokens]
-    return rows * final_norm(model).weight
-
-
-def final_norm(model: GPT2LMHeadModel) -> nn.LayerNorm:
-    """The LayerNorm before the unembedding."""
-    return layer_norm(model.transformer.ln_f)
+    return rows * layer_norm(model.transformer.ln_f).weight
 
 
 def unembed(model: GPT2LMHeadModel, stream: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n vocab"]:
@@ -229,7 +211,7 @@ class GPT2Parts:
     def mlp(self, layer: int, stream: Tensor) -> Tensor:
         """What the MLP adds to the stream."""
         block = self.blocks[layer]
-        if type(block.mlp) is GPT2MLP and isinstance(block.mlp.act, _TANH_GELU) and _has_no_hooks(block.mlp):
+        if type(block.mlp) is GPT2MLP and isinstance(block.mlp.act, _TANH_GELU) and has_no_hooks(block.mlp):
             hidden = block.mlp.c_fc(block.ln_2(stream))
             return block.mlp.c_proj(torch.ops.aten.gelu_(hidden, approximate="tanh"))
         return block.mlp(block.ln_2(stream))
@@ -263,7 +245,7 @@ class GPT2Parts:
     def some_logits(self, stream: Float[Tensor, "*n pair d_model"], tokens: Int[Tensor, "pair k"]) -> Tensor:
         """The logits of a few tokens per pair, `[..., pair, k]`."""
         head = self.model.lm_head
-        if type(head) is nn.Linear and _has_no_hooks(head) and head.bias is None:
+        if type(head) is nn.Linear and has_no_hooks(head) and head.bias is None:
             return torch.einsum("...pd,pkd->...pk", self.model.transformer.ln_f(stream), head.weight[tokens])
         logits = self.logits(stream)
         return logits.gather(-1, tokens.expand(*logits.shape[:-1], -1))
@@ -282,15 +264,11 @@ class GPT2Parts:
         return tuple(part.unflatten(-1, (self.sizes.n_heads, -1)) for part in joint.chunk(count, dim=-1))
 
 
-def _has_no_hooks(module: nn.Module) -> bool:
-    return not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
-
-
 def _is_plain(module: nn.Module) -> bool:
     """Whether a projection is Hugging Face's own, so that a slice of its weight says what a call would."""
     return (
         type(module) is Conv1D
-        and _has_no_hooks(module)
+        and has_no_hooks(module)
         and not torch.is_autocast_enabled(module.weight.device.type)
     )
 
@@ -382,7 +360,8 @@ class _BlockPoints:
         assert self.k is not None
         assert self.v is not None
         attention = self.block.attn
-        scores = attention_scores(attention, self.q, self.k, self.points.allowed)
+        upcast, allowed = attention.reorder_and_upcast_attn, self.points.allowed
+        scores = attention_scores(self.q, self.k, allowed, attention.scaling, upcast)
         new_scores = self.fire("attn_scores", scores, "attn")
         pattern = attention_pattern(scores if new_scores is None else new_scores).to(self.v.dtype)
         new_pattern = self.fire("pattern", pattern, "attn")

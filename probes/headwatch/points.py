@@ -75,6 +75,11 @@ class Points:
         self.after(module, hook)
 
 
+def has_no_hooks(module: nn.Module) -> bool:
+    """Whether nothing listens to a module or to what is in it."""
+    return not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
 def layer_norm(module: Any) -> nn.LayerNorm:
     """The LayerNorm in force: the module itself, or the active copy in a wrapper such as peft's."""
     if isinstance(module, nn.LayerNorm):
