@@ -1,0 +1,52 @@
+"""The bound in seconds: the sweep's least arithmetic at the rate that this machine multiplies such matrices."""
+
+import torch
+from transformers import GPT2LMHeadModel
+
+from benchmarks.bound import Shape, Work, sweep_work
+from benchmarks.jobs import PAIRS, Intervention, Job, Prompts
+from benchmarks.tools import Outcome
+from benchmarks.tools.clock import now
+
+MOST_ROWS = 4096
+REPEATS = 5
+
+
+class Arithmetic:
+    """Matrix products alone, each shape as many rows at once as occur in a layer (at most 4,096)."""
+
+    def __init__(self, model: GPT2LMHeadModel) -> None:
+        self.config, self.device = model.config, model.device
+
+    @torch.no_grad()
+    def run(self, job: Job, prompts: Prompts, chosen: list[Intervention]) -> Outcome:
+        """The bound for the whole job; there are no effects."""
+        every = job.interventions(self.config.n_layer, self.config.n_head)
+        work = sweep_work(job, Shape.of(self.config, job.length), PAIRS, every)
+        return Outcome(torch.empty(0), 0.0, self._seconds(work), 1.0)
+
+    def _seconds(self, work: Work) -> float:
+        seconds, best = 0.0, 0.0
+        for (inputs, outputs), rows in work.rows.items():
+            rate = self._rate(rows, inputs, outputs)
+            seconds += 2 * rows * inputs * outputs / rate
+            best = max(best, rate)
+        return seconds + work.attention / best
+
+    def _rate(self, rows: int, inputs: int, outputs: int) -> float:
+        """Operations a second, for as many rows as occur in a layer and for half as many: the better of both."""
+        in_a_layer = min(max(rows // self.config.n_layer, 1), MOST_ROWS)
+        sizes = {in_a_layer, max(in_a_layer // 2, 1)}
+        return max(2 * size * inputs * outputs / self._fastest(size, inputs, outputs) for size in sizes)
+
+    def _fastest(self, rows: int, inputs: int, outputs: int) -> float:
+        """Seconds of one product, the least of some."""
+        x = torch.randn(rows, inputs, device=self.device)
+        weight = torch.randn(inputs, outputs, device=self.device)
+        bias = torch.randn(outputs, device=self.device)
+        seconds = []
+        for _ in range(REPEATS):
+            started = now()
+            torch.addmm(bias, x, weight)
+            seconds.append(now() - started)
+        return min(seconds)
