@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wandb
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-import wandb
 from headwatch.ablation import ablate_heads
 from headwatch.record import Record
 from headwatch_callbacks.ablation import HeadAblation

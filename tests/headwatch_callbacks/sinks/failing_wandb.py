@@ -11,9 +11,9 @@ from pathlib import Path
 import lightning.pytorch as pl
 import psutil
 import torch
+import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-import wandb
 from headwatch_callbacks.sinks import sinks_for
 from tests.headwatch_callbacks.sinks.passes import ablation
 

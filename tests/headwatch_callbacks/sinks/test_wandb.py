@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
+import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-import wandb
 from headwatch_callbacks.sinks.importance import TABLE_COLUMNS
 from headwatch_callbacks.sinks.options import TrackerOptions
 from headwatch_callbacks.sinks.wandb import WandbSink
