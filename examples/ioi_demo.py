@@ -4,7 +4,7 @@ The model sees sentences such as "When Mary and John went to the store , John ga
 are made of name pairs that it never sees together. Its held-out logit difference (Mary over John) stays near zero
 for hundreds of steps and then rises at once: the probes show which heads bring that about, and when.
 
-    python examples/ioi_demo.py [--steps 800] [--out runs/ioi-demo]
+    python examples/ioi_demo.py [--steps 600] [--out runs/ioi-demo]
 
 About two minutes on two cores. Needs no network and no account: wandb runs offline.
 """
@@ -12,6 +12,7 @@ About two minutes on two cores. Needs no network and no account: wandb runs offl
 import argparse
 import itertools
 import logging
+import os
 import random
 import time
 import warnings
@@ -21,6 +22,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import wandb
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +33,6 @@ from torch.utils.data import DataLoader
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import headwatch as hw
-import wandb
 from headwatch.page import report
 from headwatch.record import EffectEntry, Frame, Record
 from headwatch_callbacks import (
@@ -100,7 +101,7 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]")
 
 
-def held_out_pairs(rng: random.Random, people: list[tuple[str, str]], n: int = 96) -> list[hw.PromptPair]:
+def held_out_pairs(rng: random.Random, people: list[tuple[str, str]], n: int = 48) -> list[hw.PromptPair]:
     """Clean and corrupted prompts about people whom the training never brings together."""
     sentences = [draw(rng, rng.choice(people)) for _ in range(n)]
     return [
@@ -170,7 +171,7 @@ def main(steps: int, out: Path, seed: int) -> None:
 
     # From here on it is anybody's Lightning script: four callbacks are all that is added to it.
     source = {"pairs": out / "pairs.jsonl", "tokenizer": out / "tokenizer"}
-    often, seldom = max(steps // 40, 1), max(steps // 20, 1)
+    often, seldom = max(steps // 24, 1), max(steps // 12, 1)
     logger = WandbLogger(
         project="headwatch-ioi", offline=True, save_dir=out, settings=wandb.Settings(silent=True)
     )
@@ -180,7 +181,7 @@ def main(steps: int, out: Path, seed: int) -> None:
         callbacks=[
             HeadAblation(**source, kind="mean", metric="logit_diff", every_n_train_steps=often),
             ActivationPatching(**source, site="z", every_n_train_steps=seldom),
-            AttentionMaps(**source, prompts=24, every_n_train_steps=seldom),
+            AttentionMaps(**source, prompts=16, every_n_train_steps=seldom),
             GradientImportance(every_n_train_steps=often),
         ],
         default_root_dir=out,
@@ -214,6 +215,7 @@ def main(steps: int, out: Path, seed: int) -> None:
 
 def quieten() -> None:
     """Leave the terminal to what this demo has to say."""
+    os.environ.setdefault("WANDB_SILENT", "true")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for text in (".*does not have many workers.*", ".*`isinstance\\(treespec, LeafSpec\\)`.*"):
         warnings.filterwarnings("ignore", text)
@@ -234,7 +236,7 @@ def show_learning(console: Console, record: Record) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for entry in ablations[:: max(len(ablations) // 20, 1)]:
         loss = np.interp(entry.step, losses.steps, losses.values)
-        bar = "█" * round(40 * max(entry.clean, 0) / max(best, 1e-9))
+        bar = "█" * round(32 * max(entry.clean, 0) / max(best, 1.0))
         table.add_row(str(entry.step), f"{loss:.3f}", f"{entry.clean:+.2f}", f"[green]{bar}[/]")
     console.print(table)
 
@@ -245,8 +247,12 @@ def show_heads(console: Console, record: Record, pairs: hw.PromptPairs, n: int =
     patching = last(record, "patching")
     restored = patching.normalized
     frame = record.patterns(record.frames[-1].step)
-    table = Table(title="the heads that matter at the end", title_justify="left", box=None)
-    for name in ("head", "mean-ablated: change ± 95%", "patched in: share restored", "attends most"):
+    table = Table(
+        title="the heads that matter at the end: effect on the logit difference",
+        title_justify="left",
+        box=None,
+    )
+    for name in ("head", "when ablated", "restores", "attends most"):
         table.add_column(name, justify="left" if name in ("head", "attends most") else "right")
     order = np.argsort(-np.abs(ablation.mean), axis=None)[:n]
     for layer, head in zip(*np.unravel_index(order, ablation.mean.shape), strict=True):
@@ -260,6 +266,11 @@ def show_heads(console: Console, record: Record, pairs: hw.PromptPairs, n: int =
             attends_most(frame, pairs, layer, head),
         )
     console.print(table)
+    console.print(
+        "when ablated: change when the head is replaced by its mean, ± 95%; restores: share of the clean answer"
+        " that its clean output brings back into the corrupted prompt",
+        style="dim",
+    )
 
 
 def last(record: Record, probe: str) -> EffectEntry:
@@ -273,13 +284,13 @@ def attends_most(frame: Frame, pairs: hw.PromptPairs, layer: int, head: int) -> 
     for maps, pair in zip(frame.maps, pairs.pairs, strict=False):
         receiver_first = pair.clean.split()[FIRST] == str(pair.answer).strip()
         receiver, giver = (FIRST, SECOND) if receiver_first else (SECOND, FIRST)
-        keys = {"the receiver": receiver, "the giver": giver, "the giver's second mention": GIVER}
-        ends = {"the last word": maps.shape[-1] - 1, "the giver's second mention": GIVER}
+        keys = {"the receiver": receiver, "the giver": giver, "the giver again": GIVER}
+        ends = {"last word": maps.shape[-1] - 1, "the giver again": GIVER}
         for (query, i), (key, j) in itertools.product(ends.items(), keys.items()):
             if i > j:
                 found.setdefault(f"{query} → {key}", []).append(float(maps[layer, head, i, j]))
         steps = range(1, maps.shape[-1])
-        found.setdefault("each word → the one before", []).append(
+        found.setdefault("each word → the word before", []).append(
             float(np.mean([maps[layer, head, i, i - 1] for i in steps]))
         )
     weight, name = max((float(np.mean(weights)), name) for name, weights in found.items())
@@ -290,7 +301,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=800, help="optimizer steps (default: 800)")
+    parser.add_argument("--steps", type=int, default=600, help="optimizer steps (default: 600)")
     parser.add_argument("--out", type=Path, default=Path("runs/ioi-demo"), help="where everything is written")
     parser.add_argument("--seed", type=int, default=0, help="of the data and the weights")
     arguments = parser.parse_args()
