@@ -107,9 +107,12 @@ class HeadwatchCallback(TrainerCallback):
     ) -> None:
         """Probe after an optimizer step that is due."""
         step = state.global_step
-        self._run(
-            [p for p in self.probes if p.schedule.due_after_step(step - 1, step, state.max_steps)], state
-        )
+        due = [
+            probe
+            for probe in self.probes
+            if probe.schedule.due_after_step(step - 1, step, probe.schedule.log_spaced_steps(state.max_steps))
+        ]
+        self._run(due, state)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -20,6 +20,7 @@ from transformers import GPT2LMHeadModel
 from headwatch.effects import Effects
 from headwatch.gpt2 import find_gpt2, layout
 from headwatch.pairs import PromptPairs
+from headwatch_callbacks.checkpoints import saved_step
 from headwatch_callbacks.progress import PassProgress
 from headwatch_callbacks.ranks import check_strategy, from_rank_zero
 from headwatch_callbacks.results import AttentionFrame, ProbeResult
@@ -108,6 +109,7 @@ class ProbeCallback(pl.Callback, ABC):
         self.seconds = 0.0
         self._gpt2: GPT2LMHeadModel | None = None
         self._steps_seen = 0
+        self._log_spaced: tuple[int, ...] = ()
         self._probed_after: int | None = None
         self._checkpoint_step: int | None = None
         self._failed = False
@@ -164,8 +166,10 @@ class ProbeCallback(pl.Callback, ABC):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the record, and probe the untrained model."""
-        self._begin(trainer, pl_module)
         self._steps_seen = trainer.global_step
+        if self.schedule.log_spaced is not None:
+            self._log_spaced = self.schedule.log_spaced_steps(trainer.estimated_stepping_batches)
+        self._begin(trainer, pl_module)
         if self.schedule.before_first and trainer.global_step == 0:
             self._pass(trainer, pl_module, step=0)
 
@@ -177,7 +181,7 @@ class ProbeCallback(pl.Callback, ABC):
         if trainer.global_step == before:
             return
         step = loss_step(trainer, batch_over=False)
-        due = self.schedule.due_after_step(before, trainer.global_step, trainer.estimated_stepping_batches)
+        due = self.schedule.due_after_step(before, trainer.global_step, self._log_spaced)
         if due or trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             with keeping_rng():
                 run_of(trainer).losses(trainer, step, outputs)
@@ -220,8 +224,7 @@ class ProbeCallback(pl.Callback, ABC):
     def evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""
         self._begin(trainer, pl_module)
-        trained = loss_step(trainer, batch_over=True)
-        self._pass(trainer, pl_module, trained if self._checkpoint_step is None else self._checkpoint_step)
+        self._pass(trainer, pl_module, self._evaluated_step(trainer))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the record."""
@@ -245,6 +248,13 @@ class ProbeCallback(pl.Callback, ABC):
         if self is _siblings(trainer)[-1]:
             with keeping_rng():
                 run_of(trainer).close()
+
+    def _evaluated_step(self, trainer: pl.Trainer) -> int:
+        if self._checkpoint_step is None and trainer.ckpt_path is not None:
+            # Lightning shows callbacks no checkpoint that was saved without their states.
+            saved = from_rank_zero(trainer, lambda: saved_step(str(trainer.ckpt_path)))
+            return max((saved or 0) - 1, 0)
+        return loss_step(trainer, batch_over=True) if self._checkpoint_step is None else self._checkpoint_step
 
     def _pass(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
         self._probed_after = trainer.global_step

@@ -48,35 +48,43 @@ class Schedule:
         """Whether this schedule can take effect in this trainer's `fit`.
 
         Raises:
-            ValueError: it would never run, waits for a validation that the run doesn't have, or needs the
-                number of steps of a run without end.
+            ValueError: it would never run, or waits for a validation that the run doesn't have.
         """
         rhythm = any(getattr(self, name) not in (None, False) for name in _RHYTHMS)
         if not (rhythm or self.before_first or self.at_end):
             raise ValueError(f"this probe would never run in fit: give one of {', '.join(_RHYTHMS)}")
         if self.on_validation and not trainer.enable_validation:
             raise ValueError("on_validation=True can't take effect: this run has no validation")
-        if self.log_spaced is not None and trainer.max_steps == -1 and trainer.max_epochs == -1:
-            raise ValueError(
-                f"log_spaced={self.log_spaced} needs a run with an end: give the Trainer max_steps or max_epochs"
-            )
 
-    def due_after_step(self, before: int, step: int, last: float) -> bool:
+    def log_spaced_steps(self, last: float) -> tuple[int, ...]:
+        """The optimizer steps after which a log-spaced schedule probes; none for any other schedule.
+
+        Args:
+            last: how many steps the run takes, as far as its trainer knows.
+
+        Raises:
+            ValueError: it doesn't know.
+        """
+        if self.log_spaced is None:
+            return ()
+        if last == float("inf"):
+            raise ValueError(
+                f"log_spaced={self.log_spaced} needs a run of known length: give the Trainer max_steps, or"
+                " max_epochs and data whose length is known"
+            )
+        return log_spaced_steps(self.log_spaced, 2 if self.before_first else 1, int(last))
+
+    def due_after_step(self, before: int, step: int, log_spaced: tuple[int, ...] = ()) -> bool:
         """Whether to probe after an optimizer step.
 
         Args:
             before: how many steps had been taken when this was last asked.
             step: how many have been taken now.
-            last: how many the run takes.
+            log_spaced: what `log_spaced_steps` returned.
         """
         if self.every_n_train_steps is not None:
             return step // self.every_n_train_steps > before // self.every_n_train_steps
-        if self.log_spaced is not None:
-            first = 2 if self.before_first else 1
-            return any(
-                before < wanted <= step for wanted in log_spaced_steps(self.log_spaced, first, int(last))
-            )
-        return False
+        return any(before < wanted <= step for wanted in log_spaced)
 
     def due_after_epoch(self, epochs: int) -> bool:
         """Whether to probe once so many epochs are done."""

@@ -95,6 +95,14 @@ def test_validate_and_test_probe_once_at_the_step_of_the_checkpoint(tmp_path):
         assert len(probe.weights) == 1
 
 
+def test_a_checkpoint_without_callback_states_stands_at_its_step_too(tmp_path):
+    checkpoint = tmp_path / "kept.ckpt"
+    fit(Counting(), tmp_path / "fit").save_checkpoint(checkpoint, weights_only=True)
+    run = trainer([Counting()], tmp_path)
+    run.validate(Language(), batches(2, shuffle=False), ckpt_path=checkpoint, verbose=False)
+    assert steps_in(run) == [5]
+
+
 def test_many_checkpoints_make_one_record(tmp_path):
     probe = Counting(every_n_train_steps=2)
     keep = ModelCheckpoint(tmp_path / "kept", every_n_train_steps=2, save_top_k=-1, filename="{step}")
@@ -239,7 +247,7 @@ def test_on_validation_without_validation_is_an_error(tmp_path):
 
 
 def test_log_spaced_needs_a_run_with_an_end(tmp_path):
-    with pytest.raises(ValueError, match="log_spaced=4 needs a run with an end"):
+    with pytest.raises(ValueError, match="log_spaced=4 needs a run of known length"):
         fit(Counting(log_spaced=4), tmp_path, max_steps=-1, max_epochs=-1)
 
 

@@ -28,23 +28,28 @@ def test_options_that_contradict_or_cannot_take_effect_are_errors(options, sente
 
 def test_every_n_steps_is_due_at_multiples_of_n():
     schedule = Schedule(every_n_train_steps=3)
-    assert [k for k in range(1, 10) if schedule.due_after_step(k - 1, k, 100)] == [3, 6, 9]
+    assert [k for k in range(1, 10) if schedule.due_after_step(k - 1, k)] == [3, 6, 9]
 
 
 def test_steps_that_jump_over_a_multiple_are_due_once():
     """Two optimizers make two steps of a batch."""
     schedule = Schedule(every_n_train_steps=3)
-    assert [k for k in range(2, 14, 2) if schedule.due_after_step(k - 2, k, 100)] == [4, 6, 10, 12]
+    assert [k for k in range(2, 14, 2) if schedule.due_after_step(k - 2, k)] == [4, 6, 10, 12]
 
 
 def test_log_spaced_is_due_at_powers():
     schedule = Schedule(log_spaced=4, before_first=False)
-    assert [k for k in range(1, 1001) if schedule.due_after_step(k - 1, k, 1000)] == [1, 10, 100, 1000]
+    steps = schedule.log_spaced_steps(1000)
+    assert [k for k in range(1, 1001) if schedule.due_after_step(k - 1, k, steps)] == [1, 10, 100, 1000]
 
 
 def test_log_spaced_leaves_step_one_to_the_probe_before_the_first_step():
-    schedule = Schedule(log_spaced=2)
-    assert [k for k in range(1, 101) if schedule.due_after_step(k - 1, k, 100)] == [2, 100]
+    assert Schedule(log_spaced=2).log_spaced_steps(100) == (2, 100)
+
+
+def test_log_spaced_needs_a_run_of_known_length():
+    with pytest.raises(ValueError, match="log_spaced=4 needs a run of known length"):
+        Schedule(log_spaced=4).log_spaced_steps(float("inf"))
 
 
 @given(st.integers(2, 50), st.integers(1, 20), st.integers(1, 10_000))
