@@ -1,5 +1,6 @@
 """wandb's helper process is killed, and the disk fills, in the middle of a training: the training must end well."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,11 @@ ROOT = Path(__file__).parents[3]
 
 def train(how: str, folder: Path) -> subprocess.CompletedProcess[str]:
     program = ["-m", "tests.headwatch_callbacks.sinks.failing_wandb", how, str(folder)]
-    return subprocess.run([sys.executable, *program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    # A helper that an earlier test started would be shared by this variable, and is not this training's to kill.
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return subprocess.run(
+        [sys.executable, *program], cwd=ROOT, env=own, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.fixture
