@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headwatch.attention import attend, attention_pattern
+from headwatch.attention import attend, attention_pattern, attention_scores, causal_mask
 from headwatch.gpt2 import GPT2Parts
 
 
@@ -88,6 +87,6 @@ class PlainRun:
         return pre if name == "pre" else post
 
     def _pattern(self, layer: int) -> Float[Tensor, "pair head query key"]:
-        scores = self.q[layer].transpose(1, 2) @ self.k[layer].permute(0, 2, 3, 1) * self.parts.scaling(layer)
-        after = torch.ones(self.length, self.length, dtype=torch.bool, device=scores.device).triu(1)
-        return attention_pattern(scores.masked_fill(after, -torch.inf))
+        allowed = causal_mask(self.ids, None)
+        scaling = self.parts.scaling(layer)
+        return attention_pattern(attention_scores(self.q[layer], self.k[layer], allowed, scaling))
