@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
-from transformers.pytorch_utils import Conv1D
 
 from headwatch.attention import attention_pattern, attention_scores
 from headwatch.names import ActName, parse
 from headwatch.points import Points, has_no_hooks, layer_norm, per_head_output
+from headwatch.projections import is_plain, project, project_gelu, project_onto, project_some
 
 # The same function, written out by one and fused by the other.
 _TANH_GELU = (NewGELUActivation, GELUTanh)
@@ -175,7 +175,7 @@ class GPT2Parts:
     def qkv(self, layer: int, stream: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values."""
         block = self.blocks[layer]
-        return self._by_head(block.attn.c_attn(block.ln_1(stream)), 3)
+        return self._by_head(project(block.attn.c_attn, block.ln_1(stream)), 3)
 
     def queries(self, layer: int, stream: Tensor) -> Tensor:
         """Queries alone."""
@@ -185,9 +185,9 @@ class GPT2Parts:
         """Keys and values alone."""
         return self._some_of_qkv(layer, stream, 1, 3)
 
-    def write(self, layer: int, z: Tensor) -> Tensor:
-        """What attention adds to the stream."""
-        return self.blocks[layer].attn.c_proj(z.flatten(-2))
+    def after_attention(self, layer: int, stream: Tensor, z: Tensor) -> Tensor:
+        """The stream and what attention adds to it."""
+        return project_onto(stream, self.blocks[layer].attn.c_proj, z.flatten(-2))
 
     def write_heads(self, layer: int, z: Tensor, heads: tuple[int, ...] | None = None) -> Tensor:
         """What each head alone adds to the stream, without the bias: `[head, ..., d_model]`.
@@ -200,7 +200,7 @@ class GPT2Parts:
         chosen = list(range(self.sizes.n_heads) if heads is None else heads)
         projection = self.blocks[layer].attn.c_proj
         by_head = z.movedim(-2, 0)
-        if _is_plain(projection):
+        if is_plain(projection):
             weight = projection.weight.view(self.sizes.n_heads, self.sizes.d_head, -1)[chosen]
             return torch.bmm(by_head.flatten(1, -2), weight).view(*by_head.shape[:-1], -1)
         alone = by_head.new_zeros(len(chosen), *z.shape[:-2], self.sizes.n_heads, self.sizes.d_head)
@@ -211,10 +211,19 @@ class GPT2Parts:
     def mlp(self, layer: int, stream: Tensor) -> Tensor:
         """What the MLP adds to the stream."""
         block = self.blocks[layer]
-        if type(block.mlp) is GPT2MLP and isinstance(block.mlp.act, _TANH_GELU) and has_no_hooks(block.mlp):
-            hidden = block.mlp.c_fc(block.ln_2(stream))
-            return block.mlp.c_proj(torch.ops.aten.gelu_(hidden, approximate="tanh"))
+        if self._has_tanh_gelu(block.mlp):
+            return block.mlp.c_proj(project_gelu(block.mlp.c_fc, block.ln_2(stream)))
         return block.mlp(block.ln_2(stream))
+
+    def after_mlp(self, layer: int, stream: Tensor) -> Tensor:
+        """The stream and what the MLP adds to it."""
+        block = self.blocks[layer]
+        if self._has_tanh_gelu(block.mlp):
+            return project_onto(stream, block.mlp.c_proj, project_gelu(block.mlp.c_fc, block.ln_2(stream)))
+        return stream + block.mlp(block.ln_2(stream))
+
+    def _has_tanh_gelu(self, mlp: nn.Module) -> bool:
+        return type(mlp) is GPT2MLP and isinstance(mlp.act, _TANH_GELU) and has_no_hooks(mlp)
 
     def neurons(self, layer: int, stream: Tensor) -> tuple[Tensor, Tensor]:
         """The MLP's neurons before and after the activation function, `[..., d_mlp]`."""
@@ -230,7 +239,7 @@ class GPT2Parts:
         """What each neuron alone adds to the stream, `[neuron, ..., d_model]`, from its values `[..., neuron]`."""
         projection, chosen = self.blocks[layer].mlp.c_proj, list(neurons)
         by_neuron = post.movedim(-1, 0).unsqueeze(-1)
-        if _is_plain(projection):
+        if is_plain(projection):
             weight = projection.weight[chosen]
             return by_neuron * weight.view(len(chosen), *[1] * (post.ndim - 1), -1)
         alone = post.new_zeros(len(chosen), *post.shape[:-1], self.sizes.d_mlp)
@@ -252,25 +261,11 @@ class GPT2Parts:
 
     def _some_of_qkv(self, layer: int, stream: Tensor, start: int, end: int) -> tuple[Tensor, ...]:
         block, size = self.blocks[layer], self.sizes.d_model
-        projection = block.attn.c_attn
-        if not _is_plain(projection):
-            return self.qkv(layer, stream)[start:end]
-        columns, normalized = slice(start * size, end * size), block.ln_1(stream)
-        flat = normalized.reshape(-1, size)
-        out = torch.addmm(projection.bias[columns], flat, projection.weight[:, columns])
-        return self._by_head(out.view(*stream.shape[:-1], -1), end - start)
+        columns = slice(start * size, end * size)
+        return self._by_head(project_some(block.attn.c_attn, block.ln_1(stream), columns), end - start)
 
     def _by_head(self, joint: Tensor, count: int) -> tuple[Tensor, ...]:
         return tuple(part.unflatten(-1, (self.sizes.n_heads, -1)) for part in joint.chunk(count, dim=-1))
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Whether a projection is Hugging Face's own, so that a slice of its weight says what a call would."""
-    return (
-        type(module) is Conv1D
-        and has_no_hooks(module)
-        and not torch.is_autocast_enabled(module.weight.device.type)
-    )
 
 
 def install(points: Points, model: GPT2LMHeadModel) -> None:

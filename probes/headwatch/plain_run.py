@@ -44,10 +44,10 @@ class PlainRun:
             run.pre.append(stream)
             q, k, v = parts.qkv(layer, stream)
             z = attend(q, k, v, parts.scaling(layer), 0)
-            stream = stream + parts.write(layer, z)
+            stream = parts.after_attention(layer, stream, z)
             for kept, value in ((run.q, q), (run.k, k), (run.v, v), (run.z, z), (run.mid, stream)):
                 kept.append(value)
-            stream = stream + parts.mlp(layer, stream)
+            stream = parts.after_mlp(layer, stream)
         run.pre.append(stream)
         return run
 

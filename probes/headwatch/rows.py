@@ -48,7 +48,7 @@ def merged(groups: Sequence[Rows]) -> list[Rows]:
 
 def through_mlp(run: PlainRun, layer: int, rows: Rows) -> Rows:
     """The rows after a layer's MLP."""
-    return Rows(rows.stream + run.parts.mlp(layer, rows.stream), rows.start, rows.end, rows.index)
+    return Rows(run.parts.after_mlp(layer, rows.stream), rows.start, rows.end, rows.index)
 
 
 def through_attention(run: PlainRun, layer: int, rows: Rows, *, answer_only: bool) -> Rows:
@@ -76,8 +76,8 @@ def through_attention(run: PlainRun, layer: int, rows: Rows, *, answer_only: boo
         parts.scaling(layer),
         first,
     )
-    written = parts.write(layer, z).view_as(stream)
-    return Rows(stream + written, first, last + 1, rows.index)
+    stream = parts.after_attention(layer, stream, z.unflatten(0, stream.shape[:2]))
+    return Rows(stream, first, last + 1, rows.index)
 
 
 def _plain(value: Tensor, rows: Rows, start: int, end: int) -> Tensor:
