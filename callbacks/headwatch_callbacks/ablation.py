@@ -9,7 +9,7 @@ from headwatch.ablation import ablate_heads
 from headwatch.gpt2 import layout
 from headwatch.interventions import ABLATIONS
 from headwatch.pairs import PromptPairs
-from headwatch.question import Options, plan
+from headwatch.plan import Options, plan
 from headwatch_callbacks.probe import Findings, ProbeCallback, ProbeOptions, summary_of
 from headwatch_callbacks.progress import PassProgress
 from headwatch_callbacks.prompts import PromptSource, TaskPairs, Tokenizer

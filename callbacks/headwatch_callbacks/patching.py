@@ -10,7 +10,7 @@ from headwatch.gpt2 import layout
 from headwatch.interventions import DIRECTIONS
 from headwatch.pairs import PromptPairs
 from headwatch.patching import patch_activations
-from headwatch.question import Options, plan
+from headwatch.plan import Options, plan
 from headwatch_callbacks.probe import Findings, ProbeCallback, ProbeOptions, summary_of
 from headwatch_callbacks.progress import PassProgress
 from headwatch_callbacks.prompts import PromptSource, TaskPairs, Tokenizer

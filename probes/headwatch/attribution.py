@@ -26,8 +26,8 @@ from headwatch.interventions import ABLATIONS, Replacement, replacement
 from headwatch.metrics import Metric
 from headwatch.names import act_name
 from headwatch.pairs import PromptPairs
+from headwatch.plan import Options, plan
 from headwatch.probing import probing
-from headwatch.question import Options, plan
 
 TARGETS = ("patch", "denoise", "noise", *ABLATIONS)
 

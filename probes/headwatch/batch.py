@@ -7,10 +7,31 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from headwatch.held import Head
 from headwatch.hooks import HookedGPT2, HookFunction
 from headwatch.interventions import Site
 from headwatch.metrics import Metric, Targets
 from headwatch.pairs import PromptPairs
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Which ways from a head on are open: those that attention doesn't take, to some receivers.
+
+    Attributes:
+        receivers: heads that see what the sender writes, as (layer, head); None for the logits.
+        into: what of theirs reads it: `q`, `k` or `v`.
+        mlps: whether the MLPs between see it too: `recomputed` or `frozen`.
+    """
+
+    receivers: tuple[Head, ...] | None
+    into: str
+    mlps: str
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The receivers' layers, from below."""
+        return tuple(sorted({layer for layer, _ in self.receivers or ()}))
 
 
 @dataclass(frozen=True)
@@ -23,6 +44,9 @@ class Sweep:
         units: which heads or neurons, one at a time; None where the site is a whole layer's.
         by_position: one position at a time, rather than all at once.
         metric: what is measured.
+        given: heads that are replaced in every run, those without another intervention too, as (layer, head).
+        sets: sets of heads that are replaced together, in place of layers and units.
+        paths: replace the heads only as some receivers see them.
     """
 
     site: Site
@@ -30,15 +54,28 @@ class Sweep:
     units: tuple[int, ...] | None
     by_position: bool
     metric: Metric
+    given: tuple[Head, ...] = ()
+    sets: tuple[tuple[Head, ...], ...] | None = None
+    paths: Paths | None = None
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The layers in which something is written."""
+        heads = [*self.given, *(head for heads in self.sets or () for head in heads)]
+        return tuple(sorted({*self.layers, *(layer for layer, _ in heads)}))
 
     @property
     def dims(self) -> tuple[str, ...]:
         """What the axes of the result after `pair` are."""
+        if self.sets is not None:
+            return ("set",)
         unit = () if self.units is None else (self.site.unit,)
         return ("layer", *unit, *(("position",) if self.by_position else ()))
 
     def shape(self, batch: "Batch") -> tuple[int, ...]:
         """The sizes of those axes."""
+        if self.sets is not None:
+            return (len(self.sets),)
         units = () if self.units is None else (len(self.units),)
         return (len(self.layers), *units, *((batch.length,) if self.by_position else ()))
 

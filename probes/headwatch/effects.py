@@ -27,6 +27,7 @@ class Effects:
         metric: the metric's name.
         exact: False for a first-order estimate.
         seconds: how long it took.
+        given: the metric on each clean prompt with the given heads ablated, `[pair]`; None without such heads.
     """
 
     per_pair: Float[Tensor, "pair *dims"]
@@ -38,6 +39,7 @@ class Effects:
     metric: str
     exact: bool = True
     seconds: float = 0.0
+    given: Float[Tensor, " pair"] | None = None
 
     @property
     def n(self) -> int:
@@ -62,7 +64,7 @@ class Effects:
         if self.kind == "denoise":
             assert self.corrupted is not None
             return self.corrupted
-        return self.clean
+        return self.clean if self.given is None else self.given
 
     @cached_property
     def baseline(self) -> float:
@@ -90,10 +92,11 @@ class Effects:
 
     def to(self, device: torch.device | str) -> "Effects":
         """The same effects on another device."""
-        corrupted = None if self.corrupted is None else self.corrupted.to(device)
-        return replace(
-            self, per_pair=self.per_pair.to(device), clean=self.clean.to(device), corrupted=corrupted
+        corrupted, given = (
+            None if part is None else part.to(device) for part in (self.corrupted, self.given)
         )
+        per_pair, clean = self.per_pair.to(device), self.clean.to(device)
+        return replace(self, per_pair=per_pair, clean=clean, corrupted=corrupted, given=given)
 
 
 class HeadEffects(Metric):

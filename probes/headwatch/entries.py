@@ -5,47 +5,21 @@ see each other, so one attention call serves all heads of a layer. A neuron chan
 one row of its output matrix.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.attention import attend
+from headwatch.groups import trim
+from headwatch.held import Held, hold
 from headwatch.interventions import Site
+from headwatch.jobs import Job
 from headwatch.plain_run import PlainRun
 from headwatch.rows import Rows
 
-Stage = Literal["pre", "mid", "post"]
 
-
-@dataclass(frozen=True)
-class Job:
-    """Some interventions on one layer that change the same positions.
-
-    Attributes:
-        layer: the layer.
-        units: the heads or neurons, one a row; None for the whole layer, in one row.
-        position: the position that is replaced; None for all.
-        start: the first position that changes.
-        index: the interventions' places in the result, `[row]`.
-    """
-
-    layer: int
-    units: tuple[int, ...] | None
-    position: int | None
-    start: int
-    index: Int[Tensor, " row"]
-
-
-def stage_of(site: Site) -> Stage:
-    """Where a site's interventions enter: before a layer, between attention and MLP, or after it."""
-    if site.name == "resid_pre":
-        return "pre"
-    return "mid" if site.unit == "head" or site.name in ("resid_mid", "attn_out") else "post"
-
-
-def enter(run: PlainRun, site: Site, job: Job, new: Tensor) -> Rows:
+def enter(run: PlainRun, site: Site, job: Job, new: Tensor, held: Sequence[Held] = ()) -> Rows:
     """The rows with which interventions start, at their site's stage.
 
     Args:
@@ -53,16 +27,43 @@ def enter(run: PlainRun, site: Site, job: Job, new: Tensor) -> Rows:
         site: what is replaced.
         job: which interventions.
         new: the new values of the site in this layer, broadcastable to its activation.
+        held: what the interventions hold in this layer, where they are sets of heads.
     """
     start, end = _span(run, site, job)
-    stream = {"head": _heads, "neuron": _neurons, "layer": _whole}[site.unit](run, site, job, new, start, end)
-    return Rows(stream, start, end, job.index)
+    if start >= run.lead:
+        return Rows(_stream(run, site, job, new, held, start, end), start, end, job.index)
+    trunk, middle = run.trunk, min(end, run.lead)
+    first = _stream(trunk, site, job, trim(site, new, run.lead), held, start, middle)
+    lead = Rows(first, start, middle, job.index)
+    start, end = run.lead, max(end, run.lead)
+    return Rows(_stream(run, site, job, new, held, start, end), start, end, job.index, lead)
+
+
+def _stream(
+    run: PlainRun, site: Site, job: Job, new: Tensor, held: Sequence[Held], start: int, end: int
+) -> Float[Tensor, "row pair pos d_model"]:
+    """The streams of the interventions at some positions."""
+    if start == end:
+        return run.pre[0].new_zeros(len(job.index), run.n_pairs, 0, run.parts.sizes.d_model)
+    if held:
+        return _sets(run, job, held, start, end)
+    of_unit = {"head": _heads, "neuron": _neurons, "layer": _whole}[site.unit]
+    return of_unit(run, site, job, new, start, end)
+
+
+def _sets(
+    run: PlainRun, job: Job, held: Sequence[Held], start: int, end: int
+) -> Float[Tensor, "row pair pos d_model"]:
+    shape = (len(job.index), run.n_pairs, end - start)
+    z = run.z[job.layer][None, :, start:end].expand(*shape, -1, -1)
+    stream = run.pre[job.layer][None, :, start:end].expand(*shape, -1)
+    return run.parts.after_attention(job.layer, stream, hold(held, "z", z, start))
 
 
 def _span(run: PlainRun, site: Site, job: Job) -> tuple[int, int]:
     """The positions of the stream that change when the interventions enter."""
     last_layer = job.layer == run.parts.sizes.n_layers - 1
-    if last_layer and run.answer_only and stage_of(site) != "pre":
+    if last_layer and run.answer_only and site.stage != "pre":
         return run.length - 1, run.length
     if job.position is None or site.name in ("k", "v"):
         return job.start, run.length

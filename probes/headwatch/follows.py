@@ -10,13 +10,16 @@ from transformers import GPT2LMHeadModel
 
 from headwatch import gpt2
 from headwatch.batch import Batch, Sweep, make_batch
-from headwatch.by_hooks import sweep_by_hooks
+from headwatch.by_hooks import SweepByHooks
+from headwatch.climb import Climb
 from headwatch.gpt2 import GPT2Parts
 from headwatch.hooks import HookedGPT2
 from headwatch.interventions import get_site
+from headwatch.jobs import jobs_of
 from headwatch.metrics import get as get_metric
 from headwatch.pairs import PromptPairs
 from headwatch.plain_run import PlainRun
+from headwatch.readout import Reader
 from headwatch.sweep import SweepEngine
 
 _CHECKED: weakref.WeakKeyDictionary[nn.Module, tuple[Hashable, str | None]] = weakref.WeakKeyDictionary()
@@ -69,8 +72,10 @@ def _ablation_parts(hooked: HookedGPT2, run: PlainRun, batch: Batch) -> str | No
     """A sentence where ablating one head by the engine and by a hook differ."""
     sweep = Sweep(get_site("z"), (0,), (0,), False, get_metric("logit_diff"))
     zero = torch.zeros(1, device=batch.ids.device, dtype=run.pre[0].dtype)
-    by_engine = SweepEngine(max_tokens=1024).run(run, batch, sweep, lambda layer: zero)
-    by_hook = sweep_by_hooks(hooked, batch, sweep, {0: zero}).flatten(1)
+    reader = Reader(run, batch, sweep.metric)
+    climb = Climb(run, sweep, reader, lambda layer: zero)
+    by_engine = SweepEngine(max_tokens=1024).run(run, reader, 1, jobs_of(run, batch, sweep, 0, 1024), climb)
+    by_hook = SweepByHooks(hooked, batch, sweep, {0: zero}).run().flatten(1)
     if _far(by_engine, by_hook):
         return f"ablating a head by a hook does something else than removing its output ({_gap(by_engine, by_hook)})"
     return None

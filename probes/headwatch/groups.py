@@ -10,6 +10,8 @@ from headwatch.interventions import Site
 from headwatch.metrics import Metric
 from headwatch.pairs import PromptPairs
 
+_WORTH_A_SPLIT = 0.05
+
 
 def same_length_groups(
     pairs: PromptPairs, metric: Metric, first_change: Int[Tensor, " pair"], size: int
@@ -24,6 +26,14 @@ def same_length_groups(
 def read_length(pairs: PromptPairs, metric: Metric) -> int:
     """How many positions of these prompts matter to a metric; the same for all of them."""
     return int(_read_lengths(pairs, metric).max())
+
+
+def leading_tokens(ids: Int[Tensor, "pair pos"]) -> int:
+    """How many leading tokens all prompts share, short of the last one; 0 where they are too few to pay."""
+    same = (ids == ids[:1]).all(0)[:-1]
+    count = int(same.int().cumprod(0).sum())
+    saved = count * (len(ids) - 1) / ids.numel()
+    return count if saved >= _WORTH_A_SPLIT else 0
 
 
 def trim(site: Site, value: Tensor, length: int) -> Tensor:

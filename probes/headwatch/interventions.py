@@ -12,6 +12,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -23,6 +24,7 @@ from headwatch.pairs import PromptPairs
 ABLATIONS = ("zero", "mean", "position_mean", "resample")
 DIRECTIONS = ("denoise", "noise")
 
+Stage = Literal["pre", "mid", "post"]
 RunPrompts = Callable[[Tensor, Tensor, tuple[str, ...]], Mapping[str, Tensor]]
 
 
@@ -41,6 +43,13 @@ class Site:
     def at(self, layer: int) -> str:
         """The activation's full name in a layer."""
         return act_name(self.name, layer)
+
+    @property
+    def stage(self) -> Stage:
+        """Where a change of it enters the stream: before a layer, between attention and MLP, or after it."""
+        if self.name == "resid_pre":
+            return "pre"
+        return "mid" if self.unit == "head" or self.name in ("resid_mid", "attn_out") else "post"
 
     @property
     def is_pattern(self) -> bool:

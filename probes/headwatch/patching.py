@@ -8,7 +8,8 @@ from headwatch.effects import Effects
 from headwatch.interventions import DIRECTIONS
 from headwatch.metrics import Metric
 from headwatch.pairs import PromptPairs
-from headwatch.question import Options, Progress, ask
+from headwatch.plan import Options, Progress
+from headwatch.question import ask
 
 
 def patch_activations(

@@ -1,12 +1,15 @@
 """One run without interventions, kept layer by layer: what a sweep starts from and takes its values from."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from headwatch.attention import attend, attention_pattern, attention_scores, causal_mask
 from headwatch.gpt2 import GPT2Parts
+from headwatch.held import HeldIn, hold, nothing_held
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class PlainRun:
         parts: the model.
         ids: the prompts, `[pair, pos]`.
         answer_only: whether only the last position's output is read.
+        lead: how many leading tokens all prompts share, where they are to be computed once.
         pre: the stream before each layer, and after the last one, `[pair, pos, d_model]`.
         mid: the stream between attention and MLP.
         q: queries by layer, `[pair, pos, head, d_head]`.
@@ -28,6 +32,7 @@ class PlainRun:
     parts: GPT2Parts
     ids: Int[Tensor, "pair pos"]
     answer_only: bool
+    lead: int = 0
     pre: list[Tensor] = field(default_factory=list)
     mid: list[Tensor] = field(default_factory=list)
     q: list[Tensor] = field(default_factory=list)
@@ -36,20 +41,40 @@ class PlainRun:
     z: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def of(cls, parts: GPT2Parts, ids: Int[Tensor, "pair pos"], *, answer_only: bool) -> "PlainRun":
-        """Run the prompts `[pair, pos]`."""
-        run = cls(parts, ids, answer_only)
-        stream = parts.embed(ids)
+    def of(
+        cls,
+        parts: GPT2Parts,
+        ids: Int[Tensor, "pair pos"],
+        *,
+        answer_only: bool,
+        lead: int = 0,
+        held: HeldIn = nothing_held,
+    ) -> "PlainRun":
+        """Run the prompts `[pair, pos]`, maybe with some heads replaced all along."""
+        run = cls(parts, ids, answer_only, lead)
+        stream, every = parts.embed(ids), torch.zeros(1, dtype=torch.long)
         for layer in range(parts.sizes.n_layers):
             run.pre.append(stream)
             q, k, v = parts.qkv(layer, stream)
-            z = attend(q, k, v, parts.scaling(layer), 0)
+            z = hold(held(layer, every), "z", attend(q, k, v, parts.scaling(layer), 0)[None], 0)[0]
             stream = parts.after_attention(layer, stream, z)
             for kept, value in ((run.q, q), (run.k, k), (run.v, v), (run.z, z), (run.mid, stream)):
                 kept.append(value)
             stream = parts.after_mlp(layer, stream)
         run.pre.append(stream)
         return run
+
+    @cached_property
+    def trunk(self) -> "PlainRun":
+        """The same run at the leading tokens that all prompts share, of one prompt that stands for all."""
+        kept = (self.pre, self.mid, self.q, self.k, self.v, self.z)
+        return PlainRun(
+            self.parts,
+            self.ids[:1, : self.lead],
+            False,
+            0,
+            *([value[:1, : self.lead] for value in values] for values in kept),
+        )
 
     @property
     def length(self) -> int:

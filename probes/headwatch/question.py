@@ -1,52 +1,44 @@
 """Asks one question of a model: runs every intervention of a sweep on every pair and returns the effects."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from headwatch import gpt2
 from headwatch.batch import Batch, Sweep, make_batch
-from headwatch.by_hooks import sweep_by_hooks
+from headwatch.by_hooks import SweepByHooks
+from headwatch.climb import Climb, NewValues
 from headwatch.effects import Effects
 from headwatch.follows import engine_follows
-from headwatch.gpt2 import GPT2Layout, GPT2Parts
-from headwatch.groups import read_length, same_length_groups, trim
+from headwatch.gpt2 import GPT2Parts
+from headwatch.groups import leading_tokens, read_length, same_length_groups, trim
+from headwatch.held import holding, nothing_held
 from headwatch.hooks import HookedGPT2, attach
-from headwatch.interventions import (
-    DIRECTIONS,
-    Replacement,
-    Site,
-    check_kind,
-    check_one_length,
-    get_site,
-    replacement,
-)
+from headwatch.interventions import DIRECTIONS, Replacement, replacement
+from headwatch.jobs import jobs_of
 from headwatch.metrics import Metric
-from headwatch.metrics import get as get_metric
 from headwatch.pairs import PromptPairs
+from headwatch.paths import PathClimb
 from headwatch.plain_run import PlainRun
+from headwatch.plan import Options, Progress, plan
 from headwatch.probing import probing
 from headwatch.readout import Reader, readable
-from headwatch.sweep import NewValues, SweepEngine, default_max_tokens
-
-Progress = Callable[[int, int], None]
-Answer = tuple[Tensor, Tensor, Tensor | None]
+from headwatch.sweep import SweepEngine, default_max_tokens
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a question may leave to its defaults; `ablate` says what each means."""
+class _Answer(NamedTuple):
+    """Effects `[pair, *dims]`, and the metric `[pair]` on clean, corrupted and given runs."""
 
-    layers: Sequence[int] | None = None
-    neurons: Sequence[int] | None = None
-    by_position: bool = False
-    batch_size: int = 64
-    max_tokens_per_batch: int | None = None
-    seed: int = 0
-    progress: Progress | None = None
+    effects: Tensor
+    clean: Tensor
+    corrupted: Tensor | None
+    given: Tensor | None
 
 
 def ask(
@@ -63,65 +55,24 @@ def ask(
         options: the rest.
 
     Raises:
-        ValueError: a bad site, kind, metric, layer, neuron, or pairs that do not fit the model or the question.
+        ValueError: a bad site, kind, metric, layer, neuron, head, or pairs that do not fit the model or the question.
     """
     started = time.perf_counter()
-    with attach(model) as hooked, probing(hooked.model):
+    with attach(model) as hooked, probing(hooked.model), _precision(options.precision, hooked.model.device):
         pairs.check(hooked.layout)
         pairs = pairs.to(hooked.model.device)
         sweep = plan(hooked.layout, pairs, site, kind, metric, options)
         answer = _Asking(hooked, pairs, sweep, kind, options).run()
-    per_pair, clean = answer[0].float().cpu(), answer[1].float().cpu()
-    corrupted = None if answer[2] is None else answer[2].float().cpu()
+    per_pair, clean = answer.effects.float().cpu(), answer.clean.float().cpu()
+    corrupted, given = (None if part is None else part.float().cpu() for part in answer[2:])
     seconds = time.perf_counter() - started
-    name = sweep.metric.name
-    return Effects(per_pair, clean, corrupted, sweep.dims, sweep.site.name, kind, name, seconds=seconds)
+    names = (sweep.dims, sweep.site.name, kind, sweep.metric.name)
+    return Effects(per_pair, clean, corrupted, *names, seconds=seconds, given=given)
 
 
-def plan(
-    layout: GPT2Layout, pairs: PromptPairs, site: str, kind: str, metric: str | Metric, options: Options
-) -> Sweep:
-    """The sweep that answers a question, or a sentence that says why there is none."""
-    place = get_site(site)
-    if kind not in DIRECTIONS:
-        check_kind(kind, place, pairs)
-    if options.by_position:
-        check_one_length("by_position=True", pairs)
-    for name in ("batch_size", "max_tokens_per_batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value}: give 1 or more")
-    layers = _choose("layers", options.layers, layout.n_layers)
-    measured = get_metric(metric)
-    if measured.activation is not None:
-        _check_activation(measured, layout)
-    return Sweep(place, layers, _units(place, options, layout), options.by_position, measured)
-
-
-def _units(site: Site, options: Options, layout: GPT2Layout) -> tuple[int, ...] | None:
-    """The heads or neurons that are replaced one at a time; None where a whole layer is."""
-    if options.neurons is not None and site.unit != "neuron":
-        raise ValueError(f"neurons= has no effect at site={site.name!r}: use site='post' or 'pre'")
-    if site.unit == "neuron":
-        return _choose("neurons", options.neurons, layout.d_mlp)
-    return tuple(range(layout.n_heads)) if site.unit == "head" else None
-
-
-def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    if chosen is None:
-        return tuple(range(count))
-    if not chosen or not all(0 <= index < count for index in chosen):
-        raise ValueError(f"{what}={list(chosen)}: give some of 0 to {count - 1}")
-    return tuple(chosen)
-
-
-def _check_activation(metric: Metric, layout: GPT2Layout) -> None:
-    """Refuse an activation that the model doesn't have."""
-    assert metric.activation is not None
-    gpt2.check_name(metric.activation.name, layout)
-    head = metric.activation.head
-    if head is not None and not 0 <= head < layout.n_heads:
-        raise ValueError(f"{metric.name}: the model has heads 0 to {layout.n_heads - 1}")
+def _precision(name: str | None, device: torch.device) -> AbstractContextManager[object]:
+    """The precision of products: as the model and its surroundings have it, or bfloat16."""
+    return nullcontext() if name is None else torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -134,80 +85,98 @@ class _Asking:
     kind: str
     options: Options
 
-    def run(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Effects `[pair, *dims]`, and the metric on the clean and on the corrupted prompts `[pair]`."""
+    def run(self) -> _Answer:
+        """The answer on all pairs."""
         by_engine = readable(self.sweep) and engine_follows(self.hooked, self.pairs)
-        source = self._source()
+        size = self.options.batch_size
         groups = list(
-            same_length_groups(
-                self.pairs, self.sweep.metric, self._first_change(source), self.options.batch_size
-            )
+            same_length_groups(self.pairs, self.sweep.metric, self._first_change, size)
             if by_engine
-            else torch.arange(len(self.pairs)).split(self.options.batch_size)
+            else torch.arange(len(self.pairs)).split(size)
         )
         tick = _Ticks(self.options.progress, len(self.pairs))
-        answers = [(self._by_engine if by_engine else self._by_hooks)(rows, source, tick) for rows in groups]
-        effects, clean, corrupted = zip(*answers, strict=True)
+        answers = [(self._by_engine if by_engine else self._by_hooks)(rows, tick) for rows in groups]
         order = torch.cat(groups).argsort()
-        both = None if corrupted[0] is None else torch.cat(corrupted)[order]
-        return torch.cat(effects)[order], torch.cat(clean)[order], both
+        effects, clean, *others = (_joined(parts, order) for parts in zip(*answers, strict=True))
+        assert effects is not None
+        assert clean is not None
+        return _Answer(effects, clean, *others)
 
+    @cached_property
     def _source(self) -> Replacement:
-        options = self.options
+        """Where new values come from."""
         return replacement(
             self.kind,
             self.pairs,
             self.sweep.site,
-            self.sweep.layers,
+            self.sweep.written,
             self._activations,
-            seed=options.seed,
-            batch_size=options.batch_size,
+            seed=self.options.seed,
+            batch_size=self.options.batch_size,
         )
 
-    def _first_change(self, source: Replacement) -> Tensor:
+    @cached_property
+    def _first_change(self) -> Tensor:
         """The first position of each pair at which a replacement can differ from what it replaces."""
-        if source.run is None:
+        if self._source.run is None or self.sweep.given:
             return torch.zeros_like(self.pairs.lengths)
         if self.kind in DIRECTIONS:
             return self.pairs.first_difference
-        differs = self.pairs.clean != self.pairs.clean[source.run.to(self.pairs.clean.device)]
+        differs = self.pairs.clean != self.pairs.clean[self._source.run.to(self.pairs.clean.device)]
         return torch.where(differs.any(1), differs.int().argmax(1), self.pairs.lengths)
 
-    def _by_engine(self, rows: Tensor, source: Replacement, tick: "_Ticks") -> Answer:
+    def _by_engine(self, rows: Tensor, tick: "_Ticks") -> _Answer:
         some, metric = self.pairs[rows], self.sweep.metric
         length = read_length(some, metric)
-        start = min(int(self._first_change(source)[rows.to(some.clean.device)].min()), length - 1)
+        start = min(int(self._first_change[rows.to(some.clean.device)].min()), length - 1)
         batch = make_batch(some, corrupted=False, clean_logits=None)
         parts = GPT2Parts(self.hooked.model, self.hooked.layout)
-        answer_only = metric.reads in ("answers", "vocabulary")
-        clean_run = PlainRun.of(parts, some.clean[:, :length], answer_only=answer_only)
+        answer_only, lead = (
+            metric.reads in ("answers", "vocabulary"),
+            self._lead(some.clean[:, :length], start),
+        )
+        clean_run = PlainRun.of(parts, some.clean[:, :length], answer_only=answer_only, lead=lead)
         if metric.name == "kl":
             batch = _compared_with(batch, parts.logits(clean_run.pre[-1][:, -1]))
         clean = not_intervened = Reader(clean_run, batch, metric).read_plain()
-        base, base_batch, other, corrupted = clean_run, batch, None, None
+        base, base_batch, other, corrupted, given = clean_run, batch, None, None, None
         if self.kind in DIRECTIONS:
             other = PlainRun.of(parts, some.corrupted[:, :length], answer_only=answer_only)
-            corrupted_batch = replace(
-                batch, ids=some.corrupted, targets=replace(batch.targets, ids=some.corrupted)
-            )
+            corrupted_batch = _corrupted(batch, some)
             corrupted = Reader(other, corrupted_batch, metric).read_plain()
             if self.kind == "denoise":
                 base, base_batch, other, not_intervened = other, corrupted_batch, clean_run, corrupted
-        new = self._new_values(rows, source, other, length, base.pre[0].dtype)
-        intervened = SweepEngine(self._max_tokens()).run(
-            base, base_batch, self.sweep, new, start=start, done=tick.of(len(rows), self.sweep, batch)
-        )
-        effects = intervened - not_intervened[:, None]
-        return effects.unflatten(1, self.sweep.shape(batch)), clean, corrupted
+        new = self._new_values(rows, other, length, base.pre[0].dtype)
+        if self.sweep.given:
+            held = holding([self.sweep.given], new, self.hooked.layout.n_heads, base.ids.device)
+            base = PlainRun.of(parts, base.ids, answer_only=answer_only, lead=lead, held=held)
+            given = not_intervened = Reader(base, base_batch, metric).read_plain()
+        intervened = self._swept(base, base_batch, new, start, tick.of(len(rows), self.sweep, batch))
+        effects = (intervened - not_intervened[:, None]).unflatten(1, self.sweep.shape(batch))
+        return _Answer(effects, clean, corrupted, given)
 
-    def _new_values(
-        self, rows: Tensor, source: Replacement, other: PlainRun | None, length: int, dtype: torch.dtype
-    ) -> NewValues:
+    def _swept(
+        self, base: PlainRun, batch: Batch, new: NewValues, start: int, done: Callable[[int], None]
+    ) -> Tensor:
+        """The metric under each intervention on one run, `[pair, intervention]`."""
+        sweep, reader, max_tokens = self.sweep, Reader(base, batch, self.sweep.metric), self._max_tokens()
+        sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
+        held = holding(sets, new, self.hooked.layout.n_heads, base.ids.device) if sets else nothing_held
+        climb = Climb(base, sweep, reader, new, held) if sweep.paths is None else PathClimb(base, sweep, new)
+        jobs = jobs_of(base, batch, sweep, start, max_tokens)
+        count = torch.Size(sweep.shape(batch)).numel()
+        return SweepEngine(max_tokens).run(base, reader, count, jobs, climb, done)
+
+    def _lead(self, ids: Tensor, start: int) -> int:
+        """How many leading tokens are worth computing once for all pairs."""
+        return leading_tokens(ids) if self._source.run is None and start == 0 else 0
+
+    def _new_values(self, rows: Tensor, other: PlainRun | None, length: int, dtype: torch.dtype) -> NewValues:
         """What is written in a layer, from the pair's other run or from elsewhere."""
         site = self.sweep.site
         if other is not None:
             return lambda layer: other.activation(site.name, layer)
-        values = source.values(self.pairs, rows, site, self.sweep.layers, self._activations)
+        values = self._source.values(self.pairs, rows, site, self.sweep.written, self._activations)
         return lambda layer: trim(site, values[layer].to(self.hooked.model.device, dtype), length)
 
     def _max_tokens(self) -> int:
@@ -215,26 +184,41 @@ class _Asking:
             return self.options.max_tokens_per_batch
         return default_max_tokens(self.hooked.model.device, self.hooked.layout.d_mlp)
 
-    def _by_hooks(self, rows: Tensor, source: Replacement, tick: "_Ticks") -> Answer:
+    def _by_hooks(self, rows: Tensor, tick: "_Ticks") -> _Answer:
         some, metric = self.pairs[rows], self.sweep.metric
         batch = make_batch(some, corrupted=False, clean_logits=None)
         if metric.name == "kl":
             logits = gpt2.logits(self.hooked.model, batch.ids, batch.mask)
             batch = _compared_with(batch, batch.at_answer(logits))
-        clean, corrupted = batch.measure(self.hooked, metric), None
+        clean, corrupted, given = batch.measure(self.hooked, metric), None, None
         base, not_intervened = batch, clean
         if self.kind in DIRECTIONS:
-            other = replace(batch, ids=some.corrupted, targets=replace(batch.targets, ids=some.corrupted))
+            other = _corrupted(batch, some)
             corrupted = other.measure(self.hooked, metric)
             if self.kind == "denoise":
                 base, not_intervened = other, corrupted
-        values = source.values(self.pairs, rows, self.sweep.site, self.sweep.layers, self._activations)
-        intervened = sweep_by_hooks(self.hooked, base, self.sweep, values)
+        values = self._source.values(self.pairs, rows, self.sweep.site, self.sweep.written, self._activations)
+        by_hooks = SweepByHooks(self.hooked, base, self.sweep, values)
+        if self.sweep.given:
+            given = not_intervened = by_hooks.not_intervened()
+        intervened = by_hooks.run()
         tick.add(len(rows))
-        return intervened - not_intervened.view(-1, *[1] * (intervened.ndim - 1)), clean, corrupted
+        effects = intervened - not_intervened.view(-1, *[1] * (intervened.ndim - 1))
+        return _Answer(effects, clean, corrupted, given)
 
     def _activations(self, ids: Tensor, mask: Tensor, names: tuple[str, ...]) -> Mapping[str, Tensor]:
         return self.hooked.run_with_cache(ids, mask, list(names))[1]
+
+
+def _joined(parts: tuple[Tensor | None, ...], order: Tensor) -> Tensor | None:
+    """The groups' parts of an answer, in the order of the pairs."""
+    some = [part for part in parts if part is not None]
+    return torch.cat(some)[order.to(some[0].device)] if some else None
+
+
+def _corrupted(batch: Batch, pairs: PromptPairs) -> Batch:
+    """The batch with the pairs' corrupted prompts."""
+    return replace(batch, ids=pairs.corrupted, targets=replace(batch.targets, ids=pairs.corrupted))
 
 
 def _compared_with(batch: Batch, clean_logits: Tensor) -> Batch:

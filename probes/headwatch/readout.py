@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.batch import Batch, Sweep
-from headwatch.entries import Stage
+from headwatch.interventions import Stage
 from headwatch.metrics import Metric
 from headwatch.names import parse
 from headwatch.plain_run import PlainRun
@@ -28,11 +28,14 @@ _ACTIVATION_STAGES: dict[str, Stage] = {
 def readable(sweep: Sweep) -> bool:
     """Whether the engine can read the sweep's metric off the stream.
 
-    It can't where the metric is an activation inside attention, or one inside an MLP whose own output is replaced.
+    It can't where the metric is an activation inside attention, or one inside an MLP whose own output is replaced,
+    nor an activation under path patching.
     """
     activation = sweep.metric.activation
     if activation is None:
         return True
+    if sweep.paths is not None:
+        return False
     stage = _ACTIVATION_STAGES.get(parse(activation.name).name)
     in_mlp = stage == "mid" and parse(activation.name).name != "resid_mid"
     return stage is not None and not (in_mlp and sweep.site.name in ("mlp_out", "resid_post", "pre", "post"))
@@ -82,7 +85,7 @@ class Reader:
         """The metric of each row on each pair, `[row, pair]`."""
         reads = self.metric.reads
         if reads == "activation":
-            return self._activation(rows.stream[:, :, -1])
+            return self._activation(self._last(rows))
         if reads == "answers":
             tokens = torch.stack([self.batch.targets.answer, self.batch.targets.foil], dim=-1)
             values = self.run.parts.some_logits(rows.stream[:, :, -1], tokens)
@@ -94,10 +97,20 @@ class Reader:
             [self.metric.function(self.run.parts.logits(part), self.batch.targets) for part in parts]
         )
 
+    def _last(self, rows: Rows) -> Float[Tensor, "row pair d_model"]:
+        """The rows' stream at the last position, which a change may not have reached."""
+        if rows.end == self.run.length:
+            return rows.stream[:, :, -1]
+        plain = {"pre": self.run.pre, "mid": self.run.mid, "post": self.run.pre[1:]}[self._stage]
+        return plain[self.top_layer][:, -1].expand(len(rows.index), -1, -1)
+
     def _whole(self, rows: Rows) -> Float[Tensor, "row pair pos d_model"]:
         """The rows' last stream at all positions."""
         last = self.run.pre[-1].expand(len(rows.index), *self.run.pre[-1].shape)
-        return torch.cat([last[:, :, : rows.start], rows.stream, last[:, :, rows.end :]], dim=2)
+        if rows.lead is None:
+            return torch.cat([last[:, :, : rows.start], rows.stream, last[:, :, rows.end :]], dim=2)
+        lead = rows.lead.stream.expand(-1, last.shape[1], -1, -1)
+        return torch.cat([last[:, :, : rows.lead.start], lead, rows.stream, last[:, :, rows.end :]], dim=2)
 
     def _activation(self, stream: Float[Tensor, "row pair d_model"]) -> Float[Tensor, "row pair"]:
         assert self.metric.activation is not None

@@ -8,25 +8,22 @@ fewer than one forward per intervention takes; `benchmarks/` has the figures.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.batch import Batch, Sweep
-from headwatch.entries import Job, enter, stage_of
+from headwatch.jobs import Job, tokens_a_row
 from headwatch.plain_run import PlainRun
 from headwatch.readout import Reader
-from headwatch.rows import Rows, merged, through_attention, through_mlp
-
-NewValues = Callable[[int], Tensor]
+from headwatch.rows import Rows
 
 
 @dataclass
 class SweepEngine:
-    """Runs sweeps within a memory bound.
+    """Runs jobs within a memory bound.
 
     Attributes:
         max_tokens: how many tokens of interventions are under way at once.
@@ -37,33 +34,30 @@ class SweepEngine:
     def run(
         self,
         plain: PlainRun,
-        batch: Batch,
-        sweep: Sweep,
-        new: NewValues,
-        *,
-        start: int = 0,
+        reader: Reader,
+        count: int,
+        jobs: Iterable[Job],
+        climb: Callable[[Sequence[Job]], list[Rows]],
         done: Callable[[int], None] = lambda count: None,
     ) -> Float[Tensor, "pair n"]:
-        """The metric under each intervention, `[pair, intervention]`, interventions in the order of the sweep's axes.
+        """The metric under each intervention, `[pair, intervention]`; that of the plain run where no job is.
 
         Args:
-            plain: the run that is intervened on, of the batch's prompts up to the position that is read.
-            batch: its prompts.
-            sweep: which interventions.
-            new: the values to write in a layer, broadcastable to the site's activation.
-            start: the first position at which new values can differ from old ones.
+            plain: the run that is intervened on.
+            reader: reads the metric.
+            count: how many interventions there are.
+            jobs: those that can change what is read.
+            climb: takes jobs that run together to the point where the metric reads them.
             done: called with the number of interventions after each batch of them.
         """
-        reader = Reader(plain, batch, sweep.metric)
-        count = torch.Size(sweep.shape(batch)).numel()
         results = reader.read_plain()[:, None].repeat(1, count)
-        waiting = list(_jobs(plain, batch, sweep, start, self.max_tokens))
+        waiting = list(jobs)
         skipped = count - sum(len(job.index) for job in waiting)
         while waiting:
             taken = self._take(waiting, plain)
-            rows = self._try(plain, sweep, reader, taken, new)
+            rows = self._try(reader, taken, climb)
             if rows is None:
-                waiting = [part for job in taken for part in _halves(job)] + waiting[len(taken) :]
+                waiting = [part for job in taken for part in job.halves()] + waiting[len(taken) :]
                 continue
             for index, values in rows:
                 results[:, index] = values.T
@@ -76,18 +70,18 @@ class SweepEngine:
         """The next jobs that go up together: of one first position, within the memory bound."""
         taken, tokens = list[Job](), 0
         for job in waiting:
-            tokens += len(job.index) * plain.n_pairs * (plain.length - job.start)
+            tokens += len(job.index) * tokens_a_row(plain, job.start)
             if taken and (job.start != taken[0].start or tokens > self.max_tokens):
                 break
             taken.append(job)
         return taken
 
     def _try(
-        self, plain: PlainRun, sweep: Sweep, reader: Reader, jobs: Sequence[Job], new: NewValues
+        self, reader: Reader, jobs: Sequence[Job], climb: Callable[[Sequence[Job]], list[Rows]]
     ) -> list[tuple[Tensor, Tensor]] | None:
         """Each batch of rows' indices and metric; None when memory ran out and the bound was halved."""
         try:
-            return [(rows.index, reader.read(rows)) for rows in _climb(plain, sweep, reader, jobs, new)]
+            return [(rows.index, reader.read(rows)) for rows in climb(jobs)]
         except RuntimeError as error:
             if not _out_of_memory(error) or (len(jobs) == 1 and len(jobs[0].index) == 1):
                 raise
@@ -98,69 +92,6 @@ class SweepEngine:
             stacklevel=2,
         )
         return None
-
-
-def _jobs(plain: PlainRun, batch: Batch, sweep: Sweep, start: int, max_tokens: int) -> Iterator[Job]:
-    """The sweep's interventions that can change what is read, by first position, then by layer."""
-    positions: Sequence[int | None] = range(start, plain.length) if sweep.by_position else [None]
-    ranks = sorted(range(len(sweep.layers)), key=lambda rank: sweep.layers[rank])
-    units = sweep.units or (None,)
-    for position in positions:
-        first = start if position is None else position
-        size = max(1, max_tokens // (plain.n_pairs * (plain.length - first)))
-        for rank in ranks:
-            if _never_read(plain, sweep, sweep.layers[rank], position):
-                continue
-            for low in range(0, len(units), size):
-                chosen = range(low, min(low + size, len(units)))
-                places = [_place(sweep, batch, rank, unit, position) for unit in chosen]
-                some = None if sweep.units is None else sweep.units[chosen.start : chosen.stop]
-                yield Job(sweep.layers[rank], some, position, first, torch.tensor(places))
-
-
-def _place(sweep: Sweep, batch: Batch, rank: int, unit: int, position: int | None) -> int:
-    """An intervention's place in the flattened result."""
-    units = 1 if sweep.units is None else len(sweep.units)
-    length = batch.length if sweep.by_position else 1
-    return (rank * units + unit) * length + (position or 0)
-
-
-def _never_read(plain: PlainRun, sweep: Sweep, layer: int, position: int | None) -> bool:
-    """Whether a change at one position stays there and away from the answer, as after the last attention."""
-    last_layer = plain.answer_only and layer == plain.parts.sizes.n_layers - 1
-    stays = stage_of(sweep.site) != "pre" and sweep.site.name not in ("k", "v")
-    return last_layer and stays and position is not None and position != plain.length - 1
-
-
-def _halves(job: Job) -> list[Job]:
-    """A job as two of half its units."""
-    if job.units is None or len(job.units) == 1:
-        return [job]
-    middle = len(job.units) // 2
-    return [
-        Job(job.layer, job.units[:middle], job.position, job.start, job.index[:middle]),
-        Job(job.layer, job.units[middle:], job.position, job.start, job.index[middle:]),
-    ]
-
-
-def _climb(plain: PlainRun, sweep: Sweep, reader: Reader, jobs: Sequence[Job], new: NewValues) -> list[Rows]:
-    """The jobs' rows at the point where the metric reads them."""
-    stage, active = stage_of(sweep.site), list[Rows]()
-    last_layer = plain.parts.sizes.n_layers - 1
-    for layer in range(min(job.layer for job in jobs), reader.top_layer + 1):
-        here = [job for job in jobs if job.layer == layer]
-        entering = [enter(plain, sweep.site, job, new(layer)) for job in here]
-        active = merged(active + entering) if stage == "pre" else active
-        if reader.ends_at(layer, "pre"):
-            return active
-        answer_only = plain.answer_only and layer == last_layer
-        active = [through_attention(plain, layer, rows, answer_only=answer_only) for rows in active]
-        active = merged(active + entering) if stage == "mid" else merged(active)
-        if reader.ends_at(layer, "mid"):
-            return active
-        active = [through_mlp(plain, layer, rows) for rows in active]
-        active = merged(active + entering) if stage == "post" else active
-    return active
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -58,17 +58,12 @@ def test_running_out_of_memory_halves_the_batch_and_warns(monkeypatch):
     expected = sweep(model, pairs, "z", "zero", "loss")
     run = SweepEngine._try
 
-    def cramped(self, plain, sweep, reader, jobs, new):
-        if sum(len(job.index) for job in jobs) > 2:
-            monkeypatch.setattr("headwatch.sweep._climb", out_of_memory)
-        else:
-            monkeypatch.setattr("headwatch.sweep._climb", climb)
-        return run(self, plain, sweep, reader, jobs, new)
+    def cramped(self, reader, jobs, climb):
+        rows = sum(len(job.index) for job in jobs)
+        return run(self, reader, jobs, climb if rows <= 2 else out_of_memory)
 
-    def out_of_memory(*arguments):
+    def out_of_memory(jobs):
         raise torch.OutOfMemoryError("CUDA out of memory")
-
-    from headwatch.sweep import _climb as climb
 
     hw.ablate_heads(model, pairs, "zero")
     monkeypatch.setattr(SweepEngine, "_try", cramped)

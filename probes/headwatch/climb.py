@@ -1,0 +1,60 @@
+"""How interventions travel: each enters in its layer, and those that hold the same positions go up together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from headwatch.batch import Sweep
+from headwatch.entries import enter
+from headwatch.held import HeldIn, nothing_held
+from headwatch.jobs import Job
+from headwatch.plain_run import PlainRun
+from headwatch.readout import Reader
+from headwatch.rows import Rows, merged, through_attention, through_mlp
+
+NewValues = Callable[[int], Tensor]
+
+
+@dataclass(frozen=True)
+class Climb:
+    """The way up for the interventions of one sweep.
+
+    Attributes:
+        plain: the run that is intervened on.
+        sweep: which interventions.
+        reader: reads the metric, and says where.
+        new: the values to write in a layer, broadcastable to the site's activation.
+        held: which heads the interventions hold in a layer.
+    """
+
+    plain: PlainRun
+    sweep: Sweep
+    reader: Reader
+    new: NewValues
+    held: HeldIn = nothing_held
+
+    def __call__(self, jobs: Sequence[Job]) -> list[Rows]:
+        """The jobs' rows at the point where the metric reads them."""
+        stage, active = self.sweep.site.stage, list[Rows]()
+        for layer in range(min(job.layer for job in jobs), self.reader.top_layer + 1):
+            entering = [self._enter(job) for job in jobs if job.layer == layer]
+            active = merged(active + entering) if stage == "pre" else active
+            if self.reader.ends_at(layer, "pre"):
+                return active
+            active = [self._through_attention(layer, rows) for rows in active]
+            active = merged(active + entering) if stage == "mid" else merged(active)
+            if self.reader.ends_at(layer, "mid"):
+                return active
+            active = [through_mlp(self.plain, layer, rows) for rows in active]
+            active = merged(active + entering) if stage == "post" else active
+        return active
+
+    def _enter(self, job: Job) -> Rows:
+        held = () if self.sweep.sets is None else self.held(job.layer, job.index)
+        return enter(self.plain, self.sweep.site, job, self.new(job.layer), held)
+
+    def _through_attention(self, layer: int, rows: Rows) -> Rows:
+        answer_only = self.plain.answer_only and layer == self.plain.parts.sizes.n_layers - 1
+        held = self.held(layer, rows.index)
+        return through_attention(self.plain, layer, rows, answer_only=answer_only, held=held)
