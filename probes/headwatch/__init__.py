@@ -1,7 +1,7 @@
 """See what every attention head of a GPT-2 does, while it trains or once it is frozen."""
 
 from headwatch import metrics, tasks
-from headwatch.ablation import ablate, ablate_heads
+from headwatch.ablation import ablate, ablate_head_sets, ablate_heads
 from headwatch.attribution import attribute_heads
 from headwatch.cache import ActivationCache
 from headwatch.control_variate import Combined, control_variate
@@ -14,7 +14,7 @@ from headwatch.in_context import in_context_learning_score
 from headwatch.names import act_name
 from headwatch.page import report, serve
 from headwatch.pairs import PromptPair, PromptPairs
-from headwatch.patching import patch_activations
+from headwatch.patching import patch_activations, patch_paths
 from headwatch.patterns import HeadScores, attention_patterns, head_scores
 from headwatch.record import Record, export
 
@@ -31,6 +31,7 @@ __all__ = [
     "PromptPairs",
     "Record",
     "ablate",
+    "ablate_head_sets",
     "ablate_heads",
     "act_name",
     "attach",
@@ -44,6 +45,7 @@ __all__ = [
     "in_context_learning_score",
     "metrics",
     "patch_activations",
+    "patch_paths",
     "report",
     "serve",
     "tasks",

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from headwatch.batch import Paths
 from headwatch.effects import Effects
+from headwatch.held import Head
 from headwatch.interventions import DIRECTIONS
 from headwatch.metrics import Metric
 from headwatch.pairs import PromptPairs
@@ -24,6 +26,7 @@ def patch_activations(
     neurons: Sequence[int] | None = None,
     batch_size: int = 64,
     max_tokens_per_batch: int | None = None,
+    precision: str | None = None,
     progress: Progress | None = None,
 ) -> Effects:
     """The effect of patching a site from the other prompt of the pair.
@@ -44,6 +47,8 @@ def patch_activations(
         batch_size: pairs whose plain runs are kept at once.
         max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
             a default that suits the device. Running out of memory halves it, with a warning.
+        precision: `bf16` for a quick screening in bfloat16, at an error of some per cent of the largest effect
+            (docs/precision.md has figures); None for the model's own and its surroundings'.
         progress: called with the pairs done and all pairs.
 
     Returns:
@@ -53,7 +58,87 @@ def patch_activations(
     Raises:
         ValueError: a bad argument, pairs that don't fit the model, or prompts of several lengths where one is needed.
     """
+    options = Options(
+        layers,
+        neurons,
+        by_position,
+        batch_size,
+        max_tokens_per_batch,
+        progress=progress,
+        precision=precision,
+    )
+    return ask(model, pairs, site, _known_direction(direction), metric, options)
+
+
+def patch_paths(
+    model: nn.Module,
+    pairs: PromptPairs,
+    receivers: str | Sequence[Head] = "logits",
+    into: str | None = None,
+    direction: str = "noise",
+    metric: str | Metric = "logit_diff",
+    *,
+    mlps: str = "recomputed",
+    layers: Sequence[int] | None = None,
+    batch_size: int = 64,
+    max_tokens_per_batch: int | None = None,
+    precision: str | None = None,
+    progress: Progress | None = None,
+) -> Effects:
+    """The effect of each head on some receivers alone: its z is patched, and only they see it (Wang et al. 2022).
+
+    All other heads stay as they are without the patch, so that nothing passes through the attention of another
+    head; from the receivers on everything is computed. With `receivers="logits"` that is a head's direct effect.
+
+    Args:
+        model: a GPT-2, or a module that contains one.
+        pairs: the prompt pairs.
+        receivers: `logits`, or heads as (layer, head), which are patched together: `[(9, 6), (9, 9)]`.
+        into: what of the receiving heads sees the patch: `q`, `k` or `v`; None for the logits.
+        direction: `noise` runs the clean prompt with the sender's corrupted z, `denoise` the other way round.
+        metric: a name or a `Metric`; see `headwatch.metrics`.
+        mlps: whether the MLPs between sender and receiver see the patch: `recomputed` (Wang et al. 2022), or
+            `frozen` for the path through the residual stream alone (Goldowsky-Dill et al. 2023).
+        layers: senders in these layers only, in this order; None for all.
+        batch_size: pairs whose plain runs are kept at once.
+        max_tokens_per_batch: as for `patch_activations`.
+        precision: as for `patch_activations`.
+        progress: called with the pairs done and all pairs.
+
+    Returns:
+        Effects of the senders `[layer, head]`; 0 from the last receiver's layer on.
+
+    Raises:
+        ValueError: a bad argument, a head that the model lacks, or pairs that don't fit the model.
+    """
+    paths = _paths(receivers, into, mlps)
+    options = Options(
+        layers=layers,
+        batch_size=batch_size,
+        max_tokens_per_batch=max_tokens_per_batch,
+        precision=precision,
+        progress=progress,
+        paths=paths,
+    )
+    return ask(model, pairs, "z", _known_direction(direction), metric, options)
+
+
+def _paths(receivers: str | Sequence[Head], into: str | None, mlps: str) -> Paths:
+    """The open paths, or a sentence that says what is wrong with them."""
+    if mlps not in ("recomputed", "frozen"):
+        raise ValueError(f"unknown mlps={mlps!r}; known: recomputed, frozen")
+    if isinstance(receivers, str):
+        if receivers != "logits":
+            raise ValueError(f"receivers={receivers!r}: give 'logits' or heads such as [(9, 6), (9, 9)]")
+        if into is not None:
+            raise ValueError(f"into={into!r} has no effect with receivers='logits': leave it out")
+        return Paths(None, "", mlps)
+    if into not in ("q", "k", "v"):
+        raise ValueError(f"into={into!r}: say what of the receiving heads sees the patch: 'q', 'k' or 'v'")
+    return Paths(tuple(receivers), into, mlps)
+
+
+def _known_direction(direction: str) -> str:
     if direction not in DIRECTIONS:
         raise ValueError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
-    options = Options(layers, neurons, by_position, batch_size, max_tokens_per_batch, progress=progress)
-    return ask(model, pairs, site, direction, metric, options)
+    return direction
