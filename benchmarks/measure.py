@@ -23,8 +23,8 @@ class Measured:
         tool: the tool's name.
         seconds: for the whole job, the median over repeats; scaled up where only a share was run.
         share: the share of the job's interventions that was run.
-        error: the largest difference from the float64 reference over the largest effect, on the sample; None for
-            the bound.
+        error: the largest difference from the float64 reference on the sample, over the job's largest effect (over
+            the sample's where headwatch, which runs all, is not measured); None for the bound.
         above_model: bytes held at most, above the model; None where it was not measured.
     """
 
@@ -47,14 +47,18 @@ def measure(
         for tool, worker in workers.items():
             answers[tool].append(worker.ask(job.name, sample))
     true = np.asarray(truth.ask(job.name, sample)["effects"])
-    return [_summary(job, tool, some, true) for tool, some in answers.items()]
+    known = [some[0]["largest"] for some in answers.values() if some[0]["largest"] is not None]
+    largest = max([np.abs(true).max(), *known])
+    return [_summary(job, tool, some, true, largest) for tool, some in answers.items()]
 
 
-def _summary(job: Job, tool: str, answers: Sequence[dict[str, Any]], true: np.ndarray) -> Measured:
+def _summary(
+    job: Job, tool: str, answers: Sequence[dict[str, Any]], true: np.ndarray, largest: float
+) -> Measured:
     seconds = median(one["plain_seconds"] + one["sweep_seconds"] / one["share"] for one in answers)
     error = None
     if tool != BOUND:
-        error = float(np.abs(np.asarray(answers[0]["effects"]) - true).max() / np.abs(true).max())
+        error = float(np.abs(np.asarray(answers[0]["effects"]) - true).max() / largest)
     return Measured(job.name, tool, seconds, answers[0]["share"], error, None)
 
 

@@ -21,6 +21,7 @@ from benchmarks.table import save, show
 from benchmarks.tools.registry import BOUND, HEADWATCH, PACKAGES, REFERENCE, TOOLS
 
 HERE = Path(__file__).parent
+SHORTEST = 15
 
 
 def arguments(default_out: Path) -> argparse.Namespace:
@@ -29,7 +30,9 @@ def arguments(default_out: Path) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3, help="how often every tool runs a job, in turn")
-    parser.add_argument("--sample", type=int, default=24, help="interventions that one-by-one tools run")
+    parser.add_argument(
+        "--sample", type=int, default=24, help="interventions that one-by-one tools run, of 15 tokens"
+    )
     parser.add_argument("--lengths", type=int, nargs="+", choices=(15, 64), default=[15, 64])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
@@ -54,7 +57,8 @@ def compare(given: argparse.Namespace, device: str) -> list[Measured]:
             for number, job in enumerate(jobs(length)):
                 if given.jobs is not None and number not in given.jobs:
                     continue
-                rows = measure(job, workers, truth, given.sample, given.repeats)
+                sample = max(2, given.sample * SHORTEST // length)
+                rows = measure(job, workers, truth, sample, given.repeats)
                 if HEADWATCH in given.tools:
                     held = memory(job, setting)
                     rows = [replace(row, above_model=held) if row.tool == HEADWATCH else row for row in rows]

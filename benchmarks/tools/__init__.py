@@ -18,12 +18,14 @@ class Outcome(NamedTuple):
         plain_seconds: time for what is done once, such as the runs that nothing is changed in.
         sweep_seconds: time for the interventions.
         share: the share of the job's work that `sweep_seconds` paid for; 1 where all interventions were run.
+        largest: the largest effect of all the job's interventions on any pair; None where they were not all run.
     """
 
     effects: Tensor
     plain_seconds: float
     sweep_seconds: float
     share: float
+    largest: float | None = None
 
 
 def logit_difference(logits: Tensor, prompts: Prompts) -> Tensor:

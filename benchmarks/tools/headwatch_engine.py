@@ -29,4 +29,5 @@ class Headwatch:
         effects = self._effects(job, pairs)
         seconds = now() - started
         rows = [tuple(axis for axis in where if axis is not None) for where in chosen]
-        return Outcome(torch.stack([effects.per_pair[:, *row] for row in rows]), 0.0, seconds, 1.0)
+        some = torch.stack([effects.per_pair[:, *row] for row in rows])
+        return Outcome(some, 0.0, seconds, 1.0, effects.per_pair.abs().max().item())

@@ -24,6 +24,9 @@ class HeadAblation(ProbeCallback):
         kind: what replaces the head's z: `zero`, `mean`, `position_mean` or `resample`.
         metric: the metric that is read; its effect's sign is that of the change.
         seed: of `resample`'s permutation.
+        max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
+            a default that suits the device.
+        precision: `bf16` for a quicker screening in bfloat16, rough by some per cent; None for the training's own.
         **options: when and where; see `ProbeCallback`.
 
     Raises:
@@ -39,6 +42,8 @@ class HeadAblation(ProbeCallback):
         kind: str = "mean",
         metric: str = "loss",
         seed: int = 0,
+        max_tokens_per_batch: int | None = None,
+        precision: str | None = None,
         **options: Unpack[ProbeOptions],
     ) -> None:
         super().__init__(**options)
@@ -46,20 +51,32 @@ class HeadAblation(ProbeCallback):
             raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
         self.source = PromptSource(pairs, tokenizer)
         self.kind, self.metric, self.seed = kind, metric, seed
+        self.max_tokens_per_batch, self.precision = max_tokens_per_batch, precision
         self._pairs: PromptPairs | None = None
 
     @property
     def question(self) -> str:
-        """`ablation/z/KIND/METRIC`."""
-        return f"ablation/z/{self.kind}/{self.metric}"
+        """`ablation/z/KIND/METRIC`, with the precision where one is asked for."""
+        precision = "" if self.precision is None else f"/{self.precision}"
+        return f"ablation/z/{self.kind}/{self.metric}{precision}"
 
     def prepare(self, model: GPT2LMHeadModel) -> None:
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(layout(model))
-        plan(layout(model), self._pairs, "z", self.kind, self.metric, Options(seed=self.seed))
+        options = Options(max_tokens_per_batch=self.max_tokens_per_batch, precision=self.precision)
+        plan(layout(model), self._pairs, "z", self.kind, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
         """Ablate every head."""
         assert self._pairs is not None
-        effects = ablate_heads(model, self._pairs, self.kind, self.metric, seed=self.seed, progress=progress)
+        effects = ablate_heads(
+            model,
+            self._pairs,
+            self.kind,
+            self.metric,
+            max_tokens_per_batch=self.max_tokens_per_batch,
+            precision=self.precision,
+            seed=self.seed,
+            progress=progress,
+        )
         return Findings(effects=effects, scalars=summary_of(effects), pairs=self._pairs)

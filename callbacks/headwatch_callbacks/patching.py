@@ -27,6 +27,9 @@ class ActivationPatching(ProbeCallback):
         by_position: one position at a time rather than all at once; needs prompts of one length.
         metric: the metric that is read.
         neurons: which neurons, for a site with neurons.
+        max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
+            a default that suits the device.
+        precision: `bf16` for a quicker screening in bfloat16, rough by some per cent; None for the training's own.
         **options: when and where; see `ProbeCallback`.
 
     Raises:
@@ -44,6 +47,8 @@ class ActivationPatching(ProbeCallback):
         by_position: bool = False,
         metric: str = "logit_diff",
         neurons: Sequence[int] | None = None,
+        max_tokens_per_batch: int | None = None,
+        precision: str | None = None,
         **options: Unpack[ProbeOptions],
     ) -> None:
         super().__init__(**options)
@@ -52,18 +57,25 @@ class ActivationPatching(ProbeCallback):
         self.source = PromptSource(pairs, tokenizer)
         self.site, self.direction, self.by_position = site, direction, by_position
         self.metric, self.neurons = metric, neurons
+        self.max_tokens_per_batch, self.precision = max_tokens_per_batch, precision
         self._pairs: PromptPairs | None = None
 
     @property
     def question(self) -> str:
-        """`patching/SITE/DIRECTION/METRIC`, with `by_position` where that is asked."""
+        """`patching/SITE/DIRECTION/METRIC`, with `by_position` and the precision where that is asked."""
         by_position = "/by_position" if self.by_position else ""
-        return f"patching/{self.site}/{self.direction}/{self.metric}{by_position}"
+        precision = "" if self.precision is None else f"/{self.precision}"
+        return f"patching/{self.site}/{self.direction}/{self.metric}{by_position}{precision}"
 
     def prepare(self, model: GPT2LMHeadModel) -> None:
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(layout(model))
-        options = Options(neurons=self.neurons, by_position=self.by_position)
+        options = Options(
+            neurons=self.neurons,
+            by_position=self.by_position,
+            max_tokens_per_batch=self.max_tokens_per_batch,
+            precision=self.precision,
+        )
         plan(layout(model), self._pairs, self.site, self.direction, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
@@ -77,6 +89,8 @@ class ActivationPatching(ProbeCallback):
             self.by_position,
             self.metric,
             neurons=self.neurons,
+            max_tokens_per_batch=self.max_tokens_per_batch,
+            precision=self.precision,
             progress=progress,
         )
         return Findings(effects=effects, scalars=summary_of(effects), pairs=self._pairs)

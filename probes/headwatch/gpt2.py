@@ -255,7 +255,10 @@ class GPT2Parts:
         """The logits of a few tokens per pair, `[..., pair, k]`."""
         head = self.model.lm_head
         if type(head) is nn.Linear and has_no_hooks(head) and head.bias is None:
-            return torch.einsum("...pd,pkd->...pk", self.model.transformer.ln_f(stream), head.weight[tokens])
+            with torch.autocast(stream.device.type, enabled=False):
+                return torch.einsum(
+                    "...pd,pkd->...pk", self.model.transformer.ln_f(stream), head.weight[tokens]
+                )
         logits = self.logits(stream)
         return logits.gather(-1, tokens.expand(*logits.shape[:-1], -1))
 

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
+import headwatch as hw
 from headwatch.record import Record
 from headwatch_callbacks import (
     ActivationPatching,
@@ -210,6 +211,9 @@ def test_a_record_that_fails_is_warned_about_once_and_training_goes_on(tmp_path,
             "by_length",
         ),
         (lambda root: ActivationPatching(random_pairs(), neurons=[3]), "neurons"),
+        (lambda root: HeadAblation(random_pairs(), precision="fp8"), "unknown precision 'fp8'"),
+        (lambda root: HeadAblation(random_pairs(), max_tokens_per_batch=0), "max_tokens_per_batch=0"),
+        (lambda root: ActivationPatching(random_pairs(), max_tokens_per_batch=0), "max_tokens_per_batch=0"),
         (lambda root: AttentionMaps(TaskPairs("ioj")), "there is no task 'ioj'"),
         (lambda root: AttentionMaps(TaskPairs("ioi")), "needs tokenizer="),
         (lambda root: Counting(before_first=False, at_end=False), "this probe would never run in fit"),
@@ -327,6 +331,32 @@ def test_effects_in_the_record_are_those_of_the_trained_model(tmp_path):
     found = Record.read(record_folder(run)).effects[-1]
     expected = ablate_heads(module.eval(), pairs, "zero").mean
     torch.testing.assert_close(torch.from_numpy(found.mean), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "ask", "question"),
+    [
+        (
+            lambda pairs: HeadAblation(pairs, precision="bf16", max_tokens_per_batch=50),
+            lambda model, pairs: hw.ablate_heads(model, pairs, precision="bf16"),
+            "ablation/z/mean/loss/bf16",
+        ),
+        (
+            lambda pairs: ActivationPatching(pairs, precision="bf16", max_tokens_per_batch=50),
+            lambda model, pairs: hw.patch_activations(model, pairs, precision="bf16"),
+            "patching/z/denoise/logit_diff/bf16",
+        ),
+    ],
+)
+def test_a_screening_in_bf16_says_so_in_its_name(make, ask, question, tmp_path):
+    module, pairs = Language(), random_pairs()
+    run = fit(make(pairs), tmp_path, module)
+    found = Record.read(record_folder(run)).effects[-1]
+    assert found.label == question
+    rough = ask(module.eval(), pairs).mean
+    torch.testing.assert_close(
+        torch.from_numpy(found.mean), rough, rtol=0, atol=0.02 * rough.abs().max().item()
+    )
 
 
 def test_a_loss_that_is_not_logged_is_recorded_as_the_batch_has_it(tmp_path):
