@@ -89,15 +89,12 @@ class Batch:
         mask: 1 at real tokens, `[pair, pos]`.
         position: where the metric is read, `[pair]`.
         targets: what it is compared with.
-        first_change: for each prompt the first position at which a replacement can differ from what it replaces,
-            `[pair]`; 0 where nothing is known.
     """
 
     ids: Int[Tensor, "pair pos"]
     mask: Int[Tensor, "pair pos"]
     position: Int[Tensor, " pair"]
     targets: Targets
-    first_change: Int[Tensor, " pair"]
 
     @property
     def length(self) -> int:
@@ -125,9 +122,7 @@ class Batch:
         return logits[torch.arange(len(logits), device=logits.device), self.position]
 
 
-def make_batch(
-    pairs: PromptPairs, *, corrupted: bool, clean_logits: Tensor | None, first_change: Tensor | None = None
-) -> Batch:
+def make_batch(pairs: PromptPairs, *, corrupted: bool, clean_logits: Tensor | None) -> Batch:
     """The clean or the corrupted prompts of some pairs."""
     ids = pairs.corrupted if corrupted else pairs.clean
     targets = Targets(
@@ -139,5 +134,4 @@ def make_batch(
         answer_set=pairs.answer_set,
         foil_set=pairs.foil_set,
     )
-    start = torch.zeros_like(pairs.lengths) if first_change is None else first_change
-    return Batch(ids, pairs.attention_mask, pairs.position, targets, start)
+    return Batch(ids, pairs.attention_mask, pairs.position, targets)

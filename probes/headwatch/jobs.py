@@ -29,10 +29,9 @@ class Job:
     start: int
     index: Int[Tensor, " row"]
 
-    def halves(self) -> "list[Job]":
-        """The job as two of half its interventions; itself where it has one."""
-        middle = len(self.index) // 2
-        return [self] if middle == 0 else [self._part(0, middle), self._part(middle, len(self.index))]
+    def split(self, count: int) -> "tuple[Job, Job]":
+        """The first so many interventions, and the others."""
+        return self._part(0, count), self._part(count, len(self.index))
 
     def _part(self, low: int, high: int) -> "Job":
         units = None if self.units is None else self.units[low:high]
@@ -44,34 +43,30 @@ def tokens_a_row(plain: PlainRun, start: int) -> int:
     return max(0, plain.lead - start) + plain.n_pairs * (plain.length - max(start, plain.lead))
 
 
-def jobs_of(plain: PlainRun, batch: Batch, sweep: Sweep, start: int, max_tokens: int) -> Iterator[Job]:
+def jobs_of(plain: PlainRun, batch: Batch, sweep: Sweep, start: int) -> Iterator[Job]:
     """The sweep's interventions that can change what is read, by first position, then by layer."""
     if sweep.sets is not None:
-        yield from _jobs_of_sets(sweep.sets, start, max(1, max_tokens // tokens_a_row(plain, start)))
+        yield from _jobs_of_sets(sweep.sets, start)
         return
     positions: Sequence[int | None] = range(start, plain.length) if sweep.by_position else [None]
     ranks = sorted(range(len(sweep.layers)), key=lambda rank: sweep.layers[rank])
-    units = sweep.units or (None,)
     for position in positions:
-        first = start if position is None else position
-        size = max(1, max_tokens // tokens_a_row(plain, first))
         for rank in ranks:
             layer = sweep.layers[rank]
             if _out_of_reach(sweep.paths, layer) or _never_read(plain, sweep, layer, position):
                 continue
-            for low in range(0, len(units), size):
-                chosen = range(low, min(low + size, len(units)))
-                places = [_place(sweep, batch, rank, unit, position) for unit in chosen]
-                some = None if sweep.units is None else sweep.units[chosen.start : chosen.stop]
-                yield Job(layer, some, position, first, torch.tensor(places))
+            places = [
+                _place(sweep, batch, rank, unit, position) for unit in range(len(sweep.units or [None]))
+            ]
+            first = start if position is None else position
+            yield Job(layer, sweep.units, position, first, torch.tensor(places))
 
 
-def _jobs_of_sets(sets: Sequence[Sequence[tuple[int, int]]], start: int, size: int) -> Iterator[Job]:
+def _jobs_of_sets(sets: Sequence[Sequence[tuple[int, int]]], start: int) -> Iterator[Job]:
     """Sets of heads, by the lowest layer of theirs."""
     lowest = torch.tensor([min(layer for layer, _ in heads) for heads in sets])
     for layer in lowest.unique().tolist():
-        for index in (lowest == layer).nonzero()[:, 0].split(size):
-            yield Job(layer, None, None, start, index)
+        yield Job(layer, None, None, start, (lowest == layer).nonzero()[:, 0])
 
 
 def _place(sweep: Sweep, batch: Batch, rank: int, unit: int, position: int | None) -> int:

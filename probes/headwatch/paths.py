@@ -52,7 +52,8 @@ class PathClimb:
         if self._paths.receivers is None:
             return self._sent(jobs, self.plain.parts.sizes.n_layers, {})
         received: dict[int, _Received] = {}
-        self._sent(jobs, self._paths.layers[-1] + 1, received)
+        top = self._paths.layers[-1]
+        received[top] = self._seen(top, self._sent(jobs, top, received))
         return self._run_receivers(received, start=jobs[0].start)
 
     @property

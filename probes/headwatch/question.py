@@ -159,13 +159,13 @@ class _Asking:
         self, base: PlainRun, batch: Batch, new: NewValues, start: int, done: Callable[[int], None]
     ) -> Tensor:
         """The metric under each intervention on one run, `[pair, intervention]`."""
-        sweep, reader, max_tokens = self.sweep, Reader(base, batch, self.sweep.metric), self._max_tokens()
+        sweep, reader = self.sweep, Reader(base, batch, self.sweep.metric)
         sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
         held = holding(sets, new, self.hooked.layout.n_heads, base.ids.device) if sets else nothing_held
         climb = Climb(base, sweep, reader, new, held) if sweep.paths is None else PathClimb(base, sweep, new)
-        jobs = jobs_of(base, batch, sweep, start, max_tokens)
+        jobs = jobs_of(base, batch, sweep, start)
         count = torch.Size(sweep.shape(batch)).numel()
-        return SweepEngine(max_tokens).run(base, reader, count, jobs, climb, done)
+        return self._engine.run(base, reader, count, jobs, climb, done)
 
     def _lead(self, ids: Tensor, start: int) -> int:
         """How many leading tokens are worth computing once for all pairs."""
@@ -179,10 +179,13 @@ class _Asking:
         values = self._source.values(self.pairs, rows, site, self.sweep.written, self._activations)
         return lambda layer: trim(site, values[layer].to(self.hooked.model.device, dtype), length)
 
-    def _max_tokens(self) -> int:
-        if self.options.max_tokens_per_batch is not None:
-            return self.options.max_tokens_per_batch
-        return default_max_tokens(self.hooked.model.device, self.hooked.layout.d_mlp)
+    @cached_property
+    def _engine(self) -> SweepEngine:
+        """One engine for all groups, so that it runs out of memory once."""
+        bound = self.options.max_tokens_per_batch
+        if bound is None:
+            bound = default_max_tokens(self.hooked.model.device, self.hooked.layout.d_mlp)
+        return SweepEngine(bound)
 
     def _by_hooks(self, rows: Tensor, tick: "_Ticks") -> _Answer:
         some, metric = self.pairs[rows], self.sweep.metric

@@ -8,6 +8,7 @@ fewer than one forward per intervention takes; `benchmarks/` has the figures.
 """
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,10 +27,12 @@ class SweepEngine:
     """Runs jobs within a memory bound.
 
     Attributes:
-        max_tokens: how many tokens of interventions are under way at once.
+        max_tokens: how many tokens of interventions are under way at once; halved where memory runs out.
+        ran_out: whether it has.
     """
 
     max_tokens: int
+    ran_out: bool = False
 
     def run(
         self,
@@ -51,47 +54,48 @@ class SweepEngine:
             done: called with the number of interventions after each batch of them.
         """
         results = reader.read_plain()[:, None].repeat(1, count)
-        waiting = list(jobs)
-        skipped = count - sum(len(job.index) for job in waiting)
+        waiting = deque(jobs)
+        done(count - sum(len(job.index) for job in waiting))
         while waiting:
             taken = self._take(waiting, plain)
-            rows = self._try(reader, taken, climb)
-            if rows is None:
-                waiting = [part for job in taken for part in job.halves()] + waiting[len(taken) :]
+            try:
+                read = [(rows.index, reader.read(rows)) for rows in climb(taken)]
+            except RuntimeError as error:
+                self._shrink(error, taken, plain)
+                waiting.extendleft(reversed(taken))
                 continue
-            for index, values in rows:
+            for index, values in read:
                 results[:, index] = values.T
-            waiting = waiting[len(taken) :]
             done(sum(len(job.index) for job in taken))
-        done(skipped)
         return results
 
-    def _take(self, waiting: Sequence[Job], plain: PlainRun) -> list[Job]:
-        """The next jobs that go up together: of one first position, within the memory bound."""
-        taken, tokens = list[Job](), 0
-        for job in waiting:
-            tokens += len(job.index) * tokens_a_row(plain, job.start)
-            if taken and (job.start != taken[0].start or tokens > self.max_tokens):
+    def _take(self, waiting: deque[Job], plain: PlainRun) -> list[Job]:
+        """The next interventions that go up together: of one first position, as many as the memory bound allows."""
+        taken, room = list[Job](), self.max_tokens
+        while waiting and (not taken or waiting[0].start == taken[0].start):
+            each = tokens_a_row(plain, waiting[0].start)
+            fitting = max(room // each, 0 if taken else 1)
+            if fitting == 0:
                 break
+            job, rest = waiting.popleft().split(fitting)
+            if len(rest.index) > 0:
+                waiting.appendleft(rest)
             taken.append(job)
+            room -= len(job.index) * each
         return taken
 
-    def _try(
-        self, reader: Reader, jobs: Sequence[Job], climb: Callable[[Sequence[Job]], list[Rows]]
-    ) -> list[tuple[Tensor, Tensor]] | None:
-        """Each batch of rows' indices and metric; None when memory ran out and the bound was halved."""
-        try:
-            return [(rows.index, reader.read(rows)) for rows in climb(jobs)]
-        except RuntimeError as error:
-            if not _out_of_memory(error) or (len(jobs) == 1 and len(jobs[0].index) == 1):
-                raise
-        self.max_tokens = max(1, self.max_tokens // 2)
-        warnings.warn(
-            f"out of memory: going on with max_tokens_per_batch={self.max_tokens}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+    def _shrink(self, error: RuntimeError, taken: Sequence[Job], plain: PlainRun) -> None:
+        """Halve the bound where memory has run out; raise the error where that doesn't help."""
+        rows = sum(len(job.index) for job in taken)
+        if not _out_of_memory(error) or rows == 1:
+            raise error
+        if not self.ran_out:
+            warnings.warn(
+                f"out of memory at max_tokens_per_batch={self.max_tokens}: going on with smaller batches",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self.ran_out, self.max_tokens = True, rows // 2 * tokens_a_row(plain, taken[0].start)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import headwatch as hw
-from headwatch.sweep import SweepEngine, default_max_tokens
+from headwatch.climb import Climb
+from headwatch.sweep import default_max_tokens
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
@@ -53,23 +54,44 @@ def test_the_memory_bound_is_kept():
         assert max(sizes) == bound
 
 
-def test_running_out_of_memory_halves_the_batch_and_warns(monkeypatch):
-    model, pairs = tiny_gpt2(), random_pairs(2, 5)
+@pytest.mark.parametrize("most_rows", [1, 2, 5])
+def test_running_out_of_memory_shrinks_the_batches_with_one_warning(monkeypatch, most_rows):
+    model, pairs = tiny_gpt2(), random_pairs(6, 5, lengths=[5, 5, 5, 4, 4, 3])
     expected = sweep(model, pairs, "z", "zero", "loss")
-    run = SweepEngine._try
+    hw.ablate_heads(model, pairs, "zero")  # the self-check needs its memory too
+    climb, sizes = Climb.__call__, []
 
-    def cramped(self, reader, jobs, climb):
-        rows = sum(len(job.index) for job in jobs)
-        return run(self, reader, jobs, climb if rows <= 2 else out_of_memory)
+    def cramped(self, jobs):
+        sizes.append(sum(len(job.index) for job in jobs))
+        if sizes[-1] > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return climb(self, jobs)
 
-    def out_of_memory(jobs):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    hw.ablate_heads(model, pairs, "zero")
-    monkeypatch.setattr(SweepEngine, "_try", cramped)
-    with pytest.warns(RuntimeWarning, match="going on with max_tokens_per_batch="):
-        effects = hw.ablate_heads(model, pairs, "zero", max_tokens_per_batch=40)
+    monkeypatch.setattr(Climb, "__call__", cramped)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        effects = hw.ablate_heads(model, pairs, "zero", max_tokens_per_batch=180)
+    (warning,) = caught
+    assert "out of memory at max_tokens_per_batch=180: going on with smaller batches" in str(warning.message)
+    first = next(number for number, size in enumerate(sizes) if size <= most_rows)
+    assert max(sizes[first:]) <= most_rows, "a later group ran out of memory again"
     same(effects, expected)
+
+
+@pytest.mark.filterwarnings("ignore:out of memory:RuntimeWarning")
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("a broken kernel")]
+)
+def test_other_errors_and_too_little_memory_for_one_intervention_are_raised(monkeypatch, error):
+    model, pairs = tiny_gpt2(), random_pairs(2, 5)
+    hw.ablate_heads(model, pairs, "zero")
+
+    def fail(self, jobs):
+        raise error
+
+    monkeypatch.setattr(Climb, "__call__", fail)
+    with pytest.raises(RuntimeError, match=str(error)):
+        hw.ablate_heads(model, pairs, "zero")
 
 
 def test_what_both_prompts_share_is_not_computed_again():
