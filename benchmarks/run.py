@@ -31,7 +31,7 @@ def arguments(default_out: Path) -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=3, help="how often every tool runs a job, in turn")
     parser.add_argument(
-        "--sample", type=int, default=24, help="interventions that one-by-one tools run, of 15 tokens"
+        "--sample", type=int, default=12, help="interventions that one-by-one tools run, of 15 tokens"
     )
     parser.add_argument("--lengths", type=int, nargs="+", choices=(15, 64), default=[15, 64])
     parser.add_argument("--threads", type=int, default=2)

@@ -105,10 +105,10 @@ def _out_of_memory(error: RuntimeError) -> bool:
 def default_max_tokens(device: torch.device, d_mlp: int) -> int:
     """How many tokens are under way at once where the user sets no bound.
 
-    On a CPU so many that a hidden layer of the MLP stays within 24 MB: larger blocks of memory are returned to the
+    On a CPU so many that a hidden layer of the MLP stays within 18 MB: larger blocks of memory are returned to the
     system after each use and cost more to get again than to fill. On a GPU what fits in a quarter of the free memory.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return max(256, free // 4 // (4 * 4 * d_mlp))
-    return max(256, 24 * 2**20 // (4 * d_mlp))
+    return max(256, 18 * 2**20 // (4 * d_mlp))

@@ -194,5 +194,5 @@ def test_a_bf16_model_is_served():
     assert torch.corrcoef(torch.stack([effects.per_pair.flatten().double(), expected.flatten()]))[0, 1] > 0.99
 
 
-def test_the_default_bound_keeps_a_hidden_layer_within_24_megabytes():
-    assert default_max_tokens(torch.device("cpu"), 3072) * 3072 * 4 <= 24 * 2**20
+def test_the_default_bound_keeps_a_hidden_layer_within_18_megabytes():
+    assert default_max_tokens(torch.device("cpu"), 3072) * 3072 * 4 <= 18 * 2**20
