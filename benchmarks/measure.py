@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.jobs import Job
 from benchmarks.processes import Setting, Worker
-from benchmarks.tools.registry import BOUND, HEADWATCH
+from benchmarks.tools.registry import BOUNDS, HEADWATCH
 
 WARM_UP = 2
 
@@ -24,7 +24,7 @@ class Measured:
         seconds: for the whole job, the median over repeats; scaled up where only a share was run.
         share: the share of the job's interventions that was run.
         error: the largest difference from the float64 reference on the sample, over the job's largest effect (over
-            the sample's where headwatch, which runs all, is not measured); None for the bound.
+            the sample's where headwatch, which runs all, is not measured); None for bounds.
         above_model: bytes held at most, above the model; None where it was not measured.
     """
 
@@ -57,7 +57,7 @@ def _summary(
 ) -> Measured:
     seconds = median(one["plain_seconds"] + one["sweep_seconds"] / one["share"] for one in answers)
     error = None
-    if tool != BOUND:
+    if tool not in BOUNDS:
         error = float(np.abs(np.asarray(answers[0]["effects"]) - true).max() / largest)
     return Measured(job.name, tool, seconds, answers[0]["share"], error, None)
 

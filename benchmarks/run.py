@@ -18,7 +18,7 @@ from benchmarks.measure import Measured, measure, memory
 from benchmarks.model import save_random_weights
 from benchmarks.processes import Setting, Worker
 from benchmarks.table import save, show
-from benchmarks.tools.registry import BOUND, HEADWATCH, PACKAGES, REFERENCE, TOOLS
+from benchmarks.tools.registry import BOUNDS, HEADWATCH, PACKAGES, REFERENCE, TOOLS
 
 HERE = Path(__file__).parent
 SHORTEST = 15
@@ -49,7 +49,7 @@ def compare(given: argparse.Namespace, device: str) -> list[Measured]:
         config = GPT2Config(n_layer=given.layers)
         config.save_pretrained(folder)
         save_random_weights(Path(folder) / "weights.safetensors", config)
-        names = [*given.tools, BOUND]
+        names = [*given.tools, *BOUNDS]
         workers = {name: stack.enter_context(Worker(name, setting)) for name in names}
         truth = stack.enter_context(Worker(REFERENCE, setting))
         every: list[Measured] = []

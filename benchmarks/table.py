@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Measured
-from benchmarks.tools.registry import BOUND, HEADWATCH
+from benchmarks.tools.registry import BOUNDS, HEADWATCH
 
 
 def show(rows: Sequence[Measured]) -> None:
@@ -23,7 +23,7 @@ def show(rows: Sequence[Measured]) -> None:
         share = "all" if row.share == 1 else f"{row.share:.1%}, scaled"
         error = "" if row.error is None else f"{row.error:.1e}"
         held = "" if row.above_model is None else f"{row.above_model / 1e6:.0f}"
-        table.add_row(row.tool, f"{row.seconds:.3f}", ratio, "" if row.tool == BOUND else share, error, held)
+        table.add_row(row.tool, f"{row.seconds:.3f}", ratio, "" if row.tool in BOUNDS else share, error, held)
     Console(width=max(Console().width, 110)).print(table)
 
 

@@ -14,11 +14,14 @@ from benchmarks.tools.clock import now
 MOST_ROWS = 4096
 REPEATS = 5
 
+
+def onednn(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The same product by oneDNN."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "none", [], "")
+
+
 _KERNELS: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...]] = {
-    "cpu": (
-        torch.addmm,
-        lambda bias, x, weight: torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "none", [], ""),
-    ),
+    "cpu": (torch.addmm, onednn),
     "cuda": (torch.addmm,),
 }
 
@@ -31,6 +34,7 @@ class Arithmetic:
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
         self.config, self.device = model.config, model.device
+        self.kernels = _KERNELS[model.device.type]
 
     @torch.no_grad()
     def run(self, job: Job, prompts: Prompts, chosen: list[Intervention]) -> Outcome:
@@ -60,8 +64,16 @@ class Arithmetic:
         bias = torch.randn(outputs, device=self.device)
         seconds = []
         for _ in range(REPEATS):
-            for multiply in _KERNELS[self.device.type]:
+            for multiply in self.kernels:
                 started = now()
                 multiply(bias, x, weight)
                 seconds.append(now() - started)
         return min(seconds)
+
+
+class WithAddmm(Arithmetic):
+    """By `torch.addmm` alone, as a plain forward multiplies."""
+
+    def __init__(self, model: GPT2LMHeadModel) -> None:
+        super().__init__(model)
+        self.kernels = (torch.addmm,)

@@ -7,7 +7,9 @@ from transformers import GPT2LMHeadModel
 
 from benchmarks.tools.plain_hooks import PlainHooks
 
-HEADWATCH, REFERENCE, BOUND = "headwatch", "float64 reference", "bound"
+HEADWATCH, REFERENCE = "headwatch", "float64 reference"
+BOUND, BOUND_BLAS = "bound", "bound, addmm"
+BOUNDS = (BOUND, BOUND_BLAS)
 TOOLS = (
     HEADWATCH,
     "plain hooks",
@@ -27,6 +29,7 @@ _PLACES = {
     "pyvene": ("pyvene_unit", "Unit"),
     "captum": ("captum_layers", "Layers"),
     BOUND: ("arithmetic", "Arithmetic"),
+    BOUND_BLAS: ("arithmetic", "WithAddmm"),
 }
 
 
