@@ -14,7 +14,8 @@ from typing import Any
 
 from transformers import GPT2LMHeadModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from headwatch.gpt2 import find_gpt2, layout
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import layout
 from headwatch.page import report
 from headwatch.probing import probing
 from headwatch_callbacks.ablation import HeadAblation

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from headwatch.effects import Effects
-from headwatch.gpt2 import find_gpt2, layout
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import layout
 from headwatch.pairs import PromptPairs
 from headwatch_callbacks.checkpoints import saved_step
 from headwatch_callbacks.progress import PassProgress

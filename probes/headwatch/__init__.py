@@ -7,7 +7,7 @@ from headwatch.cache import ActivationCache
 from headwatch.control_variate import Combined, control_variate
 from headwatch.copying import copying_scores
 from headwatch.effects import Effects, HeadEffects
-from headwatch.gpt2 import find_gpt2
+from headwatch.finding import find_gpt2
 from headwatch.gradients import GradientHeadImportance
 from headwatch.hooks import HookedGPT2, HookPoint, attach
 from headwatch.in_context import in_context_learning_score

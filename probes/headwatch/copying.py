@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 
-from headwatch.gpt2 import attentions, find_gpt2, head_values, layout, output_projection, unembed
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import attentions, head_values, layout, output_projection, unembed
 from headwatch.points import per_head_output
 from headwatch.probing import probing
 

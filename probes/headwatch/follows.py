@@ -17,6 +17,7 @@ from headwatch.hooks import HookedGPT2
 from headwatch.interventions import get_site
 from headwatch.jobs import jobs_of
 from headwatch.metrics import get as get_metric
+from headwatch.names import parse
 from headwatch.pairs import PromptPairs
 from headwatch.plain_run import PlainRun
 from headwatch.readout import Reader
@@ -42,6 +43,22 @@ def engine_follows(hooked: HookedGPT2, pairs: PromptPairs) -> bool:
                 stacklevel=4,
             )
     return _CHECKED[model][1] is None
+
+
+def neurons_are_known(hooked: HookedGPT2, sweep: Sweep) -> bool:
+    """Whether the engine may serve what a sweep does with neurons; warns with the reason where it may not."""
+    metric = sweep.metric.activation
+    read = metric is not None and parse(metric.name).name in ("pre", "post")
+    if not read and sweep.site.unit != "neuron":
+        return True
+    known = GPT2Parts(hooked.model, hooked.layout).knows_neurons()
+    if not known:
+        warnings.warn(
+            "single neurons take one forward per intervention here, which is slow: an MLP is wrapped or not GPT-2's",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return known
 
 
 def _structure(model: GPT2LMHeadModel) -> Hashable:

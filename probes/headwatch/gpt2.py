@@ -9,7 +9,7 @@ keep their effect. Reading costs nothing beyond the model's own forward, except 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +23,7 @@ from headwatch.names import ActName, parse
 from headwatch.points import Points, has_no_hooks, layer_norm, per_head_output
 from headwatch.projections import is_plain, project, project_gelu, project_onto, project_some
 
+Module = TypeVar("Module", bound=nn.Module)
 # The same function, written out by one and fused by the other.
 _TANH_GELU = (NewGELUActivation, GELUTanh)
 
@@ -68,41 +69,29 @@ def check_name(full: str, sizes: GPT2Layout) -> str:
     return full
 
 
-def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:
-    """The GPT-2 in a module: itself, or the one inside LightningModule, peft or `torch.compile` wrappers.
-
-    Args:
-        module: anything that contains a `GPT2LMHeadModel`.
-        name: the dotted path of the sub-module to look in, such as `net.gpt`; needed where there are several.
-
-    Raises:
-        ValueError: no GPT-2 there, several, or no sub-module of that name.
-    """
-    try:
-        root = module if name is None else module.get_submodule(name)
-    except AttributeError as error:
-        children = ", ".join(child for child, _ in module.named_children())
-        raise ValueError(f"model={name!r} names no sub-module; the top ones are: {children}") from error
-    # A compiled module and its original are two modules that share one GPT-2.
-    found = {id(m): (path, m) for path, m in root.named_modules() if isinstance(m, GPT2LMHeadModel)}
-    if len(found) == 1:
-        return next(iter(found.values()))[1]
-    if not found:
-        raise ValueError(
-            f"no GPT2LMHeadModel in {type(root).__name__}: headwatch watches Hugging Face's GPT-2 with its LM head"
-        )
-    paths = ", ".join(repr(path) for path, _ in found.values())
-    raise ValueError(f"{len(found)} GPT-2 models in {type(root).__name__}; name one with model=: {paths}")
-
-
 def attentions(model: GPT2LMHeadModel) -> list[GPT2Attention]:
     """The self-attention module of each layer."""
-    return [block.attn for block in blocks(model)]
+    return [_inside(block.attn, GPT2Attention) for block in blocks(model)]
 
 
 def blocks(model: GPT2LMHeadModel) -> list[GPT2Block]:
     """The blocks, layer by layer."""
     return list(cast(Iterable[GPT2Block], model.transformer.h))
+
+
+def _inside(module: nn.Module, kind: type[Module]) -> Module:
+    """The one module of a kind: the module itself, or what a wrapper holds.
+
+    Raises:
+        ValueError: none there, or several.
+    """
+    found = [m for m in module.modules() if isinstance(m, kind)]
+    if len(found) != 1:
+        raise ValueError(
+            f"{type(module).__name__} stands where a GPT-2 has a {kind.__name__} and holds {len(found)} of them, "
+            "not 1: headwatch can't tell its heads and neurons"
+        )
+    return found[0]
 
 
 def output_projection(model: GPT2LMHeadModel, layer: int) -> nn.Module:
@@ -222,6 +211,10 @@ class GPT2Parts:
             return project_onto(stream, block.mlp.c_proj, project_gelu(block.mlp.c_fc, block.ln_2(stream)))
         return stream + block.mlp(block.ln_2(stream))
 
+    def knows_neurons(self) -> bool:
+        """Whether every MLP is GPT-2's own, so that its neurons are known."""
+        return all(type(block.mlp) is GPT2MLP for block in self.blocks)
+
     def _has_tanh_gelu(self, mlp: nn.Module) -> bool:
         return type(mlp) is GPT2MLP and isinstance(mlp.act, _TANH_GELU) and has_no_hooks(mlp)
 
@@ -295,6 +288,10 @@ class _BlockPoints:
     mlp_out: Tensor | None = None
     attn_output: Tensor | None = None
 
+    @cached_property
+    def attention(self) -> GPT2Attention:
+        return _inside(self.block.attn, GPT2Attention)
+
     def name(self, short: str, layer_type: str = "") -> str:
         return ActName(short, self.layer, layer_type).full
 
@@ -309,31 +306,32 @@ class _BlockPoints:
         if self.wants("resid_pre"):
             points.before(block, lambda value: self.fire("resid_pre", value))
         points.on_norm(block.ln_1, self.name("scale", "ln1"), self.name("normalized", "ln1"))
-        self._install_attention(block.attn)
+        self._install_attention()
         if self.wants("resid_mid"):
             points.before(block.ln_2, self._resid_mid)
         points.on_norm(block.ln_2, self.name("scale", "ln2"), self.name("normalized", "ln2"))
-        points.on_output(block.mlp.c_fc, self.name("pre", "mlp"))
-        if self.wants("post", layer_type="mlp"):
-            points.before(block.mlp.c_proj, lambda value: self.fire("post", value, "mlp"))
+        if self.wants("pre", "post", layer_type="mlp"):
+            mlp = _inside(block.mlp, GPT2MLP)
+            points.on_output(mlp.c_fc, self.name("pre", "mlp"))
+            points.before(mlp.c_proj, lambda value: self.fire("post", value, "mlp"))
         points.on_output(block.mlp, self.name("mlp_out"))
         if self.wants("resid_mid"):
             points.after(block.mlp, self._remember_mlp)
         if self.wants("resid_mid", "resid_post"):
             points.after(block, self._resid_post)
 
-    def _install_attention(self, attention: GPT2Attention) -> None:
+    def _install_attention(self) -> None:
         if self.wants("q", "k", "v", "attn_scores", "pattern", layer_type="attn"):
-            self.points.after(attention.c_attn, self._qkv)
+            self.points.after(self.attention.c_attn, self._qkv)
         if self.wants("z", "attn_scores", "pattern", "result", layer_type="attn"):
-            self.points.before(attention.c_proj, self._z)
+            self.points.before(self.attention.c_proj, self._z)
         if self.wants("result", layer_type="attn"):
-            self.points.after(attention.c_proj, self._projected)
+            self.points.after(self.attention.c_proj, self._projected)
         if self.wants("attn_out"):
-            self.points.after(attention, self._attn_out)
+            self.points.after(self.block.attn, self._attn_out)
 
     def _qkv(self, _: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
-        heads = self.block.attn.num_heads
+        heads = self.attention.num_heads
         parts = [part.unflatten(-1, (heads, -1)) for part in output.chunk(3, dim=-1)]
         fired = [self.fire(name, part, "attn") for name, part in zip("qkv", parts, strict=True)]
         self.q, self.k, self.v = (p if f is None else f for p, f in zip(parts, fired, strict=True))
@@ -342,13 +340,13 @@ class _BlockPoints:
         return torch.cat([part.flatten(-2) for part in (self.q, self.k, self.v)], dim=-1)
 
     def _z(self, value: Tensor) -> Tensor | None:
-        z = value.unflatten(-1, (self.block.attn.num_heads, -1))
+        z = value.unflatten(-1, (self.attention.num_heads, -1))
         through_pattern = self._pattern() if self.wants("attn_scores", "pattern", layer_type="attn") else None
         z = z if through_pattern is None else through_pattern.to(z.dtype)
         fired = self.fire("z", z, "attn")
         z = z if fired is None else fired
         if self.wants("result", layer_type="attn"):
-            result, bias = per_head_output(self.block.attn.c_proj, z)
+            result, bias = per_head_output(self.attention.c_proj, z)
             replaced = self.fire("result", result, "attn")
             self.attn_output = None if replaced is None else replaced.sum(2) + bias
         return None if through_pattern is None and fired is None else z.flatten(-2)
@@ -357,7 +355,7 @@ class _BlockPoints:
         assert self.q is not None
         assert self.k is not None
         assert self.v is not None
-        attention = self.block.attn
+        attention = self.attention
         upcast, allowed = attention.reorder_and_upcast_attn, self.points.allowed
         scores = attention_scores(self.q, self.k, allowed, attention.scaling, upcast)
         new_scores = self.fire("attn_scores", scores, "attn")

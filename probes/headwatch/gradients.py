@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from torchmetrics import Metric
 
-from headwatch.gpt2 import find_gpt2, layout, output_projection
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import layout, output_projection
 
 _paused: ContextVar[bool] = ContextVar("gradient_head_importance_paused", default=False)
 

@@ -15,6 +15,7 @@ from transformers import GPT2LMHeadModel
 from headwatch import gpt2
 from headwatch.attention import causal_mask
 from headwatch.cache import ActivationCache
+from headwatch.finding import find_gpt2
 from headwatch.names import NameLike, all_names, parse, resolve
 from headwatch.points import Points
 
@@ -191,7 +192,7 @@ def attach(model: nn.Module, name: str | None = None) -> HookedGPT2:
     Raises:
         ValueError: no GPT-2 in it, or several.
     """
-    found = gpt2.find_gpt2(model, name)
+    found = find_gpt2(model, name)
     return HookedGPT2(found, gpt2.layout(found))
 
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from headwatch.gpt2 import find_gpt2, logits
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import logits
 from headwatch.probing import probing
 
 

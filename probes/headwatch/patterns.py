@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headwatch.gpt2 import find_gpt2, layout
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import layout
 from headwatch.hooks import attach
 from headwatch.probing import probing
 

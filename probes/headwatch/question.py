@@ -1,7 +1,10 @@
 """Asks one question of a model: runs every intervention of a sweep on every pair and returns the effects."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +18,7 @@ from headwatch.batch import Batch, Sweep, make_batch
 from headwatch.by_hooks import SweepByHooks
 from headwatch.climb import Climb, NewValues
 from headwatch.effects import Effects
-from headwatch.follows import engine_follows
+from headwatch.follows import engine_follows, neurons_are_known
 from headwatch.gpt2 import GPT2Parts
 from headwatch.groups import leading_tokens, read_length, same_length_groups, trim
 from headwatch.held import holding, nothing_held
@@ -29,7 +32,7 @@ from headwatch.plain_run import PlainRun
 from headwatch.plan import Options, Progress, plan
 from headwatch.probing import probing
 from headwatch.readout import Reader, readable
-from headwatch.sweep import SweepEngine, default_max_tokens
+from headwatch.sweep import SweepEngine, default_max_tokens, out_of_memory
 
 
 class _Answer(NamedTuple):
@@ -87,7 +90,11 @@ class _Asking:
 
     def run(self) -> _Answer:
         """The answer on all pairs."""
-        by_engine = readable(self.sweep) and engine_follows(self.hooked, self.pairs)
+        by_engine = (
+            readable(self.sweep)
+            and engine_follows(self.hooked, self.pairs)
+            and neurons_are_known(self.hooked, self.sweep)
+        )
         size = self.options.batch_size
         groups = list(
             same_length_groups(self.pairs, self.sweep.metric, self._first_change, size)
@@ -95,12 +102,41 @@ class _Asking:
             else torch.arange(len(self.pairs)).split(size)
         )
         tick = _Ticks(self.options.progress, len(self.pairs))
-        answers = [(self._by_engine if by_engine else self._by_hooks)(rows, tick) for rows in groups]
+        groups, answers = self._in_parts(self._by_engine if by_engine else self._by_hooks, groups, tick)
         order = torch.cat(groups).argsort()
         effects, clean, *others = (_joined(parts, order) for parts in zip(*answers, strict=True))
         assert effects is not None
         assert clean is not None
         return _Answer(effects, clean, *others)
+
+    def _in_parts(
+        self, ask: Callable[[Tensor, "_Ticks"], _Answer], groups: Sequence[Tensor], tick: "_Ticks"
+    ) -> tuple[list[Tensor], list[_Answer]]:
+        """Each group of pairs and its answer; a group that memory doesn't suffice for becomes two."""
+        waiting, done, answers = deque(groups), list[Tensor](), list[_Answer]()
+        while waiting:
+            rows, before = waiting.popleft(), tick.done
+            try:
+                answers.append(ask(rows, tick))
+                done.append(rows)
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(rows) == 1:
+                    raise
+                self._warn_of_memory(len(rows))
+                waiting.extendleft(reversed(rows.split(math.ceil(len(rows) / 2))))
+                tick.done = before
+        return done, answers
+
+    def _warn_of_memory(self, n_pairs: int) -> None:
+        """Say once that memory has run out."""
+        if not self._engine.ran_out:
+            warnings.warn(
+                f"out of memory with the plain runs of {n_pairs} pairs: going on with fewer at once; "
+                "a smaller batch_size says so from the start",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        self._engine.ran_out = True
 
     @cached_property
     def _source(self) -> Replacement:

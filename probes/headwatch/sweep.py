@@ -87,7 +87,7 @@ class SweepEngine:
     def _shrink(self, error: RuntimeError, taken: Sequence[Job], plain: PlainRun) -> None:
         """Halve the bound where memory has run out; raise the error where that doesn't help."""
         rows = sum(len(job.index) for job in taken)
-        if not _out_of_memory(error) or rows == 1:
+        if not out_of_memory(error) or rows == 1:
             raise error
         if not self.ran_out:
             warnings.warn(
@@ -98,7 +98,8 @@ class SweepEngine:
         self.ran_out, self.max_tokens = True, rows // 2 * tokens_a_row(plain, taken[0].start)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory has run out."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from headwatch.gpt2 import GPT2Layout, check_name, find_gpt2, head_values, layout, logits
+from headwatch.finding import find_gpt2
+from headwatch.gpt2 import GPT2Layout, check_name, head_values, layout, logits
 from headwatch.patterns import attention_patterns
 from headwatch.probing import probing
 from tests.models import random_ids, tiny_gpt2

@@ -8,6 +8,7 @@ from torch import nn
 
 import headwatch as hw
 from headwatch.climb import Climb
+from headwatch.plain_run import PlainRun
 from headwatch.sweep import default_max_tokens
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
@@ -76,6 +77,30 @@ def test_running_out_of_memory_shrinks_the_batches_with_one_warning(monkeypatch,
     first = next(number for number, size in enumerate(sizes) if size <= most_rows)
     assert max(sizes[first:]) <= most_rows, "a later group ran out of memory again"
     same(effects, expected)
+
+
+@pytest.mark.parametrize("most_pairs", [1, 2, 3])
+def test_too_little_memory_for_the_plain_runs_takes_fewer_pairs_at_once(monkeypatch, most_pairs):
+    model, pairs = tiny_gpt2(), random_pairs(7, 6, shared=2)
+    hw.patch_activations(model, pairs)
+    run, sizes, seen = PlainRun.of.__func__, [], []
+
+    def cramped(cls, parts, ids, **options):
+        sizes.append(len(ids))
+        if len(ids) > most_pairs:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return run(cls, parts, ids, **options)
+
+    monkeypatch.setattr(PlainRun, "of", classmethod(cramped))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        effects = hw.patch_activations(model, pairs, progress=lambda done, total: seen.append((done, total)))
+    (warning,) = caught
+    assert "out of memory with the plain runs of 7 pairs: going on with fewer at once" in str(warning.message)
+    assert max(sizes[-2:]) <= most_pairs
+    assert seen == sorted(seen)
+    assert seen[-1] == (7, 7)
+    same(effects, sweep(model, pairs, "z", "denoise", "logit_diff"))
 
 
 @pytest.mark.filterwarnings("ignore:out of memory:RuntimeWarning")
@@ -158,6 +183,85 @@ def test_a_forward_that_the_engine_cannot_follow_falls_back_to_hooks_with_one_wa
     expected = torch.stack([difference(edit(head)) - base for head in range(4)], 1)
     torch.testing.assert_close(effects.per_pair[:, 0], expected, rtol=0, atol=1e-4)
     torch.testing.assert_close(again.per_pair, effects.per_pair)
+
+
+class Doubled(nn.Module):
+    """A wrapper that doubles what a module adds to the stream."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args, **kwargs):
+        output = self.inner(*args, **kwargs)
+        return 2 * output if isinstance(output, torch.Tensor) else (2 * output[0], *output[1:])
+
+
+def effects_where_doubled(model, pairs, doubled: str, unit: str, index: int) -> torch.Tensor:
+    """The effect on the logit difference of zeroing one head or neuron, by a GPT-2 written out, `[pair]`."""
+
+    def difference(zeroed):
+        def edit(name, value):
+            if name == zeroed:
+                value = value.clone()
+                value[:, :, index] = 0
+            return 2 * value if name == doubled else value
+
+        logits = forward(model, pairs.clean, edit=edit)[0][:, -1]
+        rows = torch.arange(len(pairs))
+        return logits[rows, pairs.answer] - logits[rows, pairs.foil]
+
+    zeroed = "blocks.1.attn.hook_z" if unit == "head" else "blocks.1.mlp.hook_post"
+    return difference(zeroed) - difference(None)
+
+
+@pytest.mark.parametrize(
+    ("part", "doubled", "warning"),
+    [
+        ("attn", "blocks.1.hook_attn_out", "can't run its modules"),
+        ("mlp", "blocks.1.hook_mlp_out", "an MLP is wrapped or not GPT-2's"),
+    ],
+)
+def test_modules_that_wrap_gpt2s_own_keep_their_effect(part, doubled, warning):
+    model, pairs, plain = tiny_gpt2(), random_pairs(3, 5), tiny_gpt2()
+    block = model.transformer.h[1]
+    setattr(block, part, Doubled(getattr(block, part)))
+    with pytest.warns(RuntimeWarning, match=f"one forward per intervention.*{warning}"):
+        neurons = hw.ablate(model, pairs, "post", "zero", "logit_diff", neurons=[4, 9])
+    heads = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+    for index in (0, 3):
+        expected = effects_where_doubled(plain, pairs, doubled, "head", index)
+        torch.testing.assert_close(heads.per_pair[:, 1, index], expected, rtol=0, atol=1e-4)
+    expected = effects_where_doubled(plain, pairs, doubled, "neuron", 9)
+    torch.testing.assert_close(neurons.per_pair[:, 1, 1], expected, rtol=0, atol=1e-4)
+
+
+def test_a_wrapped_mlp_costs_heads_nothing():
+    model, pairs = tiny_gpt2(), random_pairs(3, 5)
+    model.transformer.h[1].mlp = Doubled(model.transformer.h[1].mlp)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hw.ablate_heads(model, pairs, "zero", "logit_diff")
+
+
+class Own(nn.Module):
+    """An attention of the user's own."""
+
+    def forward(self, stream, **options):
+        return stream.cumsum(1), None
+
+
+@pytest.mark.filterwarnings("ignore:this model takes one forward per intervention:RuntimeWarning")
+def test_an_attention_that_is_not_gpt2s_is_refused_in_one_sentence():
+    model = tiny_gpt2()
+    model.transformer.h[1].attn = Own()
+    with pytest.raises(ValueError, match="Own stands where a GPT-2 has a GPT2Attention and holds 0 of them"):
+        hw.ablate_heads(model, random_pairs(3, 5), "zero")
+
+
+def test_a_model_with_cross_attention_that_nothing_feeds_is_served():
+    model, pairs = tiny_gpt2(add_cross_attention=True), random_pairs(3, 5)
+    same(hw.ablate_heads(model, pairs, "zero"), sweep(model, pairs, "z", "zero", "loss"))
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft calls it
