@@ -169,7 +169,7 @@ def main(steps: int, out: Path, seed: int) -> None:
     texts = [f"{sentence.prompt(sentence.giver)} {sentence.receiver}" for sentence in sentences]
     data = DataLoader(torch.tensor(tokenizer(texts)["input_ids"]), batch_size=64, shuffle=True)  # type: ignore[arg-type]
 
-    # From here on it is anybody's Lightning script: four callbacks are all that is added to it.
+    # From here on it is anybody's Lightning script: five callbacks are all that is added to it.
     source = {"pairs": out / "pairs.jsonl", "tokenizer": out / "tokenizer"}
     often, seldom = max(steps // 24, 1), max(steps // 12, 1)
     logger = WandbLogger(
@@ -181,6 +181,7 @@ def main(steps: int, out: Path, seed: int) -> None:
         callbacks=[
             HeadAblation(**source, kind="mean", metric="logit_diff", every_n_train_steps=often),
             ActivationPatching(**source, site="z", every_n_train_steps=seldom),
+            ActivationPatching(**source, site="resid_pre", by_position=True, every_n_train_steps=seldom),
             AttentionMaps(**source, prompts=16, every_n_train_steps=seldom),
             GradientImportance(every_n_train_steps=often),
         ],
@@ -243,8 +244,8 @@ def show_learning(console: Console, record: Record) -> None:
 
 def show_heads(console: Console, record: Record, pairs: hw.PromptPairs, n: int = 6) -> None:
     """The heads that matter at the end, with error bars, and what they attend to."""
-    ablation = last(record, "ablation")
-    patching = last(record, "patching")
+    ablation = last(record, "ablation", "z")
+    patching = last(record, "patching", "z")
     restored = patching.normalized
     frame = record.patterns(record.frames[-1].step)
     table = Table(
@@ -273,9 +274,9 @@ def show_heads(console: Console, record: Record, pairs: hw.PromptPairs, n: int =
     )
 
 
-def last(record: Record, probe: str) -> EffectEntry:
-    """The last pass of a probe."""
-    return [entry for entry in record.effects if entry.probe == probe][-1]
+def last(record: Record, probe: str, site: str) -> EffectEntry:
+    """The last pass of a probe at a site."""
+    return [entry for entry in record.effects if (entry.probe, entry.site) == (probe, site)][-1]
 
 
 def attends_most(frame: Frame, pairs: hw.PromptPairs, layer: int, head: int) -> str:

@@ -14,8 +14,9 @@ from transformers.pytorch_utils import Conv1D
 
 from headwatch.points import has_no_hooks
 
-_FUSED: Any = getattr(getattr(torch.ops, "mkldnn", None), "_linear_pointwise", None)
-_FUSED_TYPES = (torch.float32, torch.bfloat16)
+_FUSED: Any = (
+    getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+)
 
 
 def is_plain(module: nn.Module) -> TypeGuard[Conv1D]:
@@ -67,8 +68,7 @@ def _fuses(module: nn.Module, x: Tensor) -> TypeGuard[Conv1D]:
         _FUSED is not None
         and is_plain(module)
         and x.device.type == "cpu"
-        and x.dtype in _FUSED_TYPES
-        and module.weight.dtype == x.dtype
+        and x.dtype == module.weight.dtype == torch.float32
         and module.weight.is_contiguous()
         and not torch.is_grad_enabled()
         and bool(torch.backends.mkldnn.enabled)
