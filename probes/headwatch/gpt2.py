@@ -7,6 +7,7 @@ keep their effect. Reading costs nothing beyond the model's own forward, except 
 """
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -241,8 +242,10 @@ class GPT2Parts:
         return projection(alone) - projection(torch.zeros_like(alone[0]))
 
     def logits(self, stream: Tensor) -> Tensor:
-        """All logits, `[..., vocab]`."""
-        return unembed(self.model, stream)
+        """All logits, `[..., vocab]`; in the stream's precision under autocast too, since effects are differences."""
+        same = next(self.model.lm_head.parameters()).dtype == stream.dtype
+        with torch.autocast(stream.device.type, enabled=False) if same else nullcontext():
+            return unembed(self.model, stream)
 
     def some_logits(self, stream: Float[Tensor, "*n pair d_model"], tokens: Int[Tensor, "pair k"]) -> Tensor:
         """The logits of a few tokens per pair, `[..., pair, k]`."""

@@ -3,8 +3,8 @@
 An intervention changes nothing below its layer nor before its position, so it starts from the plain run there and
 runs only the layers and positions above. The heads of a layer are one batch; batches that are small travel up
 together with those of other layers. In the last layer only the answer position goes past keys and values, and
-only what the metric reads is unembedded. Cost: for all heads of an L-layer model about L/2 forwards per head
-fewer than one forward per intervention takes; `benchmarks/` has the figures.
+only what the metric reads is unembedded. Cost: for all heads of a model about half a forward a head, less where
+the prompts of a pair begin alike; `benchmarks/` has the figures.
 """
 
 import warnings
