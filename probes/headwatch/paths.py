@@ -139,10 +139,10 @@ class PathClimb:
         """What the receivers in a layer hold, row by row."""
         if layer not in received:
             return ()
-        same = index[:, None] == received[layer].senders
-        heads = torch.zeros(len(index), self.plain.parts.sizes.n_heads, dtype=torch.bool)
+        heads = torch.zeros(1, self.plain.parts.sizes.n_heads, dtype=torch.bool)
         for _, head in (receiver for receiver in self._paths.receivers or () if receiver[0] == layer):
-            heads[:, head] = same.any(1)
+            heads[:, head] = True
         values = received[layer].values
-        rows = same.int().argmax(1).to(values.device)
+        # Every row is here: it entered in the first layer in which its sender was seen, and is seen in all above.
+        rows = (index[:, None] == received[layer].senders).int().argmax(1).to(values.device)
         return (Held(self._paths.into, heads.to(values.device), values[rows]),)

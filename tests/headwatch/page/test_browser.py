@@ -241,6 +241,12 @@ def test_hostile_text_stays_text(open_page, run, tmp_path):
     assert HOSTILE in page.locator("#notes li").first.text_content()
 
 
+def test_whole_words_as_tokens_stand_apart(open_page, page_file):
+    page = open_page(page_file.as_uri())
+    assert page.evaluate('showPrompt(["When", "Mary", ",", "gave"])') == "When Mary , gave"
+    assert page.evaluate('showPrompt(["When", " Mary", ",", " ga", "ve"])') == "When Mary, gave"
+
+
 def test_an_inserted_script_does_not_run(browser, page_file, tmp_path):
     """The policy stops a script even where the page's own care would have failed."""
     inserted = "<main><script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"

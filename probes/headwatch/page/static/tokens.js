@@ -14,7 +14,8 @@ function showToken(token, most = 16) {
 
 /** A prompt's opening, for a list of prompts. */
 function showPrompt(tokens, most = 60) {
-  const text = tokens.join("").replace(UNSEEN, "").replace(/\s+/g, " ").trim();
+  const apart = tokens.some((token) => /\s/.test(token)) ? "" : " "; // whole words as tokens bring no spaces
+  const text = tokens.join(apart).replace(UNSEEN, "").replace(/\s+/g, " ").trim();
   const letters = Array.from(text);
   return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : text || "(empty prompt)";
 }
