@@ -6,7 +6,7 @@ for hundreds of steps and then rises at once: the probes show which heads bring 
 
     python examples/ioi_demo.py [--steps 600] [--out runs/ioi-demo]
 
-About two minutes on two cores. Needs no network and no account: wandb runs offline.
+About a minute on two cores. Needs no network and no account: wandb runs offline.
 """
 
 import argparse
