@@ -116,9 +116,9 @@ def head_values(
     model: GPT2LMHeadModel, layer: int, stream: Float[Tensor, "*n d_model"]
 ) -> Float[Tensor, "*n head d_head"]:
     """What each head of a layer reads as its value at points of the residual stream, before attention weighs it."""
-    block = blocks(model)[layer]
-    _, _, value = block.attn.c_attn(block.ln_1(stream)).chunk(3, dim=-1)
-    return value.unflatten(-1, (block.attn.num_heads, -1))
+    attention = attentions(model)[layer]
+    _, _, value = attention.c_attn(blocks(model)[layer].ln_1(stream)).chunk(3, dim=-1)
+    return value.unflatten(-1, (attention.num_heads, -1))
 
 
 def unembedding_directions(model: GPT2LMHeadModel, tokens: Int[Tensor, "*n"]) -> Float[Tensor, "*n d_model"]:
