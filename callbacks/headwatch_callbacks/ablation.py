@@ -7,7 +7,7 @@ from transformers import GPT2LMHeadModel
 
 from headwatch.ablation import ablate_heads
 from headwatch.gpt2 import layout
-from headwatch.interventions import ABLATIONS
+from headwatch.interventions import known_ablation
 from headwatch.pairs import PromptPairs
 from headwatch.plan import Options, plan
 from headwatch_callbacks.probe import Findings, ProbeCallback, ProbeOptions, summary_of
@@ -47,10 +47,8 @@ class HeadAblation(ProbeCallback):
         **options: Unpack[ProbeOptions],
     ) -> None:
         super().__init__(**options)
-        if kind not in ABLATIONS:
-            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
         self.source = PromptSource(pairs, tokenizer)
-        self.kind, self.metric, self.seed = kind, metric, seed
+        self.kind, self.metric, self.seed = known_ablation(kind), metric, seed
         self.max_tokens_per_batch, self.precision = max_tokens_per_batch, precision
         self._pairs: PromptPairs | None = None
 

@@ -7,7 +7,7 @@ from typing import Unpack
 from transformers import GPT2LMHeadModel
 
 from headwatch.gpt2 import layout
-from headwatch.interventions import DIRECTIONS
+from headwatch.interventions import known_direction
 from headwatch.pairs import PromptPairs
 from headwatch.patching import patch_activations
 from headwatch.plan import Options, plan
@@ -52,10 +52,8 @@ class ActivationPatching(ProbeCallback):
         **options: Unpack[ProbeOptions],
     ) -> None:
         super().__init__(**options)
-        if direction not in DIRECTIONS:
-            raise ValueError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
         self.source = PromptSource(pairs, tokenizer)
-        self.site, self.direction, self.by_position = site, direction, by_position
+        self.site, self.direction, self.by_position = site, known_direction(direction), by_position
         self.metric, self.neurons = metric, neurons
         self.max_tokens_per_batch, self.precision = max_tokens_per_batch, precision
         self._pairs: PromptPairs | None = None

@@ -6,7 +6,7 @@ from torch import nn
 
 from headwatch.effects import Effects
 from headwatch.held import Head
-from headwatch.interventions import ABLATIONS
+from headwatch.interventions import known_ablation
 from headwatch.metrics import Metric
 from headwatch.pairs import PromptPairs
 from headwatch.plan import Options, Progress
@@ -54,7 +54,7 @@ def ablate_heads(
         progress=progress,
         given=given,
     )
-    return ask(model, pairs, "z", _known_kind(kind), metric, options)
+    return ask(model, pairs, "z", known_ablation(kind), metric, options)
 
 
 def ablate_head_sets(
@@ -89,7 +89,7 @@ def ablate_head_sets(
         progress=progress,
         sets=sets,
     )
-    return ask(model, pairs, "z", _known_kind(kind), metric, options)
+    return ask(model, pairs, "z", known_ablation(kind), metric, options)
 
 
 def ablate(
@@ -137,15 +137,4 @@ def ablate(
     options = Options(
         layers, neurons, by_position, batch_size, max_tokens_per_batch, seed, progress, precision
     )
-    return ask(model, pairs, site, _known_kind(kind), metric, options)
-
-
-def _known_kind(kind: str) -> str:
-    """The kind, if it is one of ablation.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if kind not in ABLATIONS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
-    return kind
+    return ask(model, pairs, site, known_ablation(kind), metric, options)

@@ -55,6 +55,4 @@ class Climb:
         return enter(self.plain, self.sweep.site, job, self.new(job.layer), held)
 
     def _through_attention(self, layer: int, rows: Rows) -> Rows:
-        answer_only = self.plain.answer_only and layer == self.plain.parts.sizes.n_layers - 1
-        held = self.held(layer, rows.index)
-        return through_attention(self.plain, layer, rows, answer_only=answer_only, held=held)
+        return through_attention(self.plain, layer, rows, held=self.held(layer, rows.index))

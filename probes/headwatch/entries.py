@@ -62,8 +62,7 @@ def _sets(
 
 def _span(run: PlainRun, site: Site, job: Job) -> tuple[int, int]:
     """The positions of the stream that change when the interventions enter."""
-    last_layer = job.layer == run.parts.sizes.n_layers - 1
-    if last_layer and run.answer_only and site.stage != "pre":
+    if run.answer_only_in(job.layer) and site.stage != "pre":
         return run.length - 1, run.length
     if job.position is None or site.name in ("k", "v"):
         return job.start, run.length

@@ -91,7 +91,7 @@ def _ablation_parts(hooked: HookedGPT2, run: PlainRun, batch: Batch) -> str | No
     zero = torch.zeros(1, device=batch.ids.device, dtype=run.pre[0].dtype)
     reader = Reader(run, batch, sweep.metric)
     climb = Climb(run, sweep, reader, lambda layer: zero)
-    by_engine = SweepEngine(max_tokens=1024).run(run, reader, 1, jobs_of(run, batch, sweep, 0), climb)
+    by_engine = SweepEngine(max_tokens=1024).run(reader, 1, jobs_of(run, batch, sweep, 0), climb)
     by_hook = SweepByHooks(hooked, batch, sweep, {0: zero}).run().flatten(1)
     if _far(by_engine, by_hook):
         return f"ablating a head by a hook does something else than removing its output ({_gap(by_engine, by_hook)})"

@@ -76,14 +76,35 @@ def get_site(name: str) -> Site:
     return SITES[short]
 
 
+def known_ablation(kind: str) -> str:
+    """The kind, if it is one of ablation.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if kind not in ABLATIONS:
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
+    return kind
+
+
+def known_direction(direction: str) -> str:
+    """The direction, if it is one of patching.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
+    return direction
+
+
 def check_kind(kind: str, site: Site, pairs: PromptPairs) -> None:
     """Refuse a kind of ablation that is unknown or that these prompts don't allow.
 
     Raises:
         ValueError: an unknown kind, prompts of several lengths where one is needed, a lone pair to resample.
     """
-    if kind not in ABLATIONS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
+    known_ablation(kind)
     if kind == "mean" and site.is_pattern:
         raise ValueError(
             "kind='mean' has no meaning for patterns of several lengths: use kind='position_mean'"

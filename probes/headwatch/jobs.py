@@ -83,6 +83,5 @@ def _out_of_reach(paths: Paths | None, layer: int) -> bool:
 
 def _never_read(plain: PlainRun, sweep: Sweep, layer: int, position: int | None) -> bool:
     """Whether a change at one position stays there and away from the answer, as after the last attention."""
-    last_layer = plain.answer_only and layer == plain.parts.sizes.n_layers - 1
     stays = sweep.site.stage != "pre" and sweep.site.name not in ("k", "v")
-    return last_layer and stays and position is not None and position != plain.length - 1
+    return plain.answer_only_in(layer) and stays and position is not None and position != plain.length - 1

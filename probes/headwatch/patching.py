@@ -7,7 +7,7 @@ from torch import nn
 from headwatch.batch import Paths
 from headwatch.effects import Effects
 from headwatch.held import Head
-from headwatch.interventions import DIRECTIONS
+from headwatch.interventions import known_direction
 from headwatch.metrics import Metric
 from headwatch.pairs import PromptPairs
 from headwatch.plan import Options, Progress
@@ -67,7 +67,7 @@ def patch_activations(
         progress=progress,
         precision=precision,
     )
-    return ask(model, pairs, site, _known_direction(direction), metric, options)
+    return ask(model, pairs, site, known_direction(direction), metric, options)
 
 
 def patch_paths(
@@ -120,7 +120,7 @@ def patch_paths(
         progress=progress,
         paths=paths,
     )
-    return ask(model, pairs, "z", _known_direction(direction), metric, options)
+    return ask(model, pairs, "z", known_direction(direction), metric, options)
 
 
 def _paths(receivers: str | Sequence[Head], into: str | None, mlps: str) -> Paths:
@@ -136,9 +136,3 @@ def _paths(receivers: str | Sequence[Head], into: str | None, mlps: str) -> Path
     if into not in ("q", "k", "v"):
         raise ValueError(f"into={into!r}: say what of the receiving heads sees the patch: 'q', 'k' or 'v'")
     return Paths(tuple(receivers), into, mlps)
-
-
-def _known_direction(direction: str) -> str:
-    if direction not in DIRECTIONS:
-        raise ValueError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
-    return direction

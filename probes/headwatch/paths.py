@@ -116,11 +116,8 @@ class PathClimb:
                 fresh = [number for number in received[layer].senders.tolist() if number not in entered]
                 entered.update(fresh)
                 active += [self._unchanged(torch.tensor(fresh), start)] if fresh else []
-            answer_only = plain.answer_only and layer == plain.parts.sizes.n_layers - 1
             active = [
-                through_attention(
-                    plain, layer, rows, answer_only=answer_only, held=self._held(layer, rows.index, received)
-                )
+                through_attention(plain, layer, rows, held=self._held(layer, rows.index, received))
                 for rows in active
             ]
             active = [through_mlp(plain, layer, rows) for rows in merged(active)]

@@ -86,6 +86,10 @@ class PlainRun:
         """The number of prompts."""
         return len(self.ids)
 
+    def answer_only_in(self, layer: int) -> bool:
+        """Whether only the last position goes on past a layer's keys and values."""
+        return self.answer_only and layer == self.parts.sizes.n_layers - 1
+
     def activation(self, name: str, layer: int) -> Float[Tensor, "pair pos *rest"]:
         """A site's activation in a layer; a `pattern` is `[pair, head, query, key]`."""
         kept = {

@@ -21,7 +21,7 @@ from headwatch.effects import Effects
 from headwatch.follows import engine_follows, neurons_are_known
 from headwatch.gpt2 import GPT2Parts
 from headwatch.groups import leading_tokens, read_length, same_length_groups, trim
-from headwatch.held import holding, nothing_held
+from headwatch.held import HeldIn, holding
 from headwatch.hooks import HookedGPT2, attach
 from headwatch.interventions import DIRECTIONS, Replacement, replacement
 from headwatch.jobs import jobs_of
@@ -167,41 +167,46 @@ class _Asking:
         start = min(int(self._first_change[rows.to(some.clean.device)].min()), length - 1)
         batch = make_batch(some, corrupted=False, clean_logits=None)
         parts = GPT2Parts(self.hooked.model, self.hooked.layout)
-        answer_only, lead = (
-            metric.reads in ("answers", "vocabulary"),
-            self._lead(some.clean[:, :length], start),
-        )
+        answer_only = metric.reads in ("answers", "vocabulary")
+        lead = self._lead(some.clean[:, :length], start)
         clean_run = PlainRun.of(parts, some.clean[:, :length], answer_only=answer_only, lead=lead)
         if metric.name == "kl":
             batch = _compared_with(batch, parts.logits(clean_run.pre[-1][:, -1]))
-        clean = not_intervened = Reader(clean_run, batch, metric).read_plain()
-        base, base_batch, other, corrupted, given = clean_run, batch, None, None, None
+        reader = Reader(clean_run, batch, metric)
+        clean, other, corrupted, given = reader.plain, None, None, None
         if self.kind in DIRECTIONS:
             other = PlainRun.of(parts, some.corrupted[:, :length], answer_only=answer_only)
-            corrupted_batch = _corrupted(batch, some)
-            corrupted = Reader(other, corrupted_batch, metric).read_plain()
+            other_reader = Reader(
+                other, make_batch(some, corrupted=True, clean_logits=batch.targets.clean_logits), metric
+            )
+            corrupted = other_reader.plain
             if self.kind == "denoise":
-                base, base_batch, other, not_intervened = other, corrupted_batch, clean_run, corrupted
-        new = self._new_values(rows, other, length, base.pre[0].dtype)
+                reader, other = other_reader, clean_run
+        new = self._new_values(rows, other, length, clean_run.pre[0].dtype)
+        held = self._held(new)
         if self.sweep.given:
-            held = holding([self.sweep.given], new, self.hooked.layout.n_heads, base.ids.device)
-            base = PlainRun.of(parts, base.ids, answer_only=answer_only, lead=lead, held=held)
-            given = not_intervened = Reader(base, base_batch, metric).read_plain()
-        intervened = self._swept(base, base_batch, new, start, tick.of(len(rows), self.sweep, batch))
-        effects = (intervened - not_intervened[:, None]).unflatten(1, self.sweep.shape(batch))
+            base = PlainRun.of(parts, reader.run.ids, answer_only=answer_only, lead=lead, held=held)
+            reader = replace(reader, run=base)
+            given = reader.plain
+        intervened = self._swept(reader, new, held, start, tick.of(len(rows), self.sweep, batch))
+        effects = (intervened - reader.plain[:, None]).unflatten(1, self.sweep.shape(batch))
         return _Answer(effects, clean, corrupted, given)
 
+    def _held(self, new: NewValues) -> HeldIn:
+        """Which heads interventions hold: those of their sets, or the given ones."""
+        sweep = self.sweep
+        sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
+        return holding(sets, new, self.hooked.layout.n_heads, self.hooked.model.device)
+
     def _swept(
-        self, base: PlainRun, batch: Batch, new: NewValues, start: int, done: Callable[[int], None]
+        self, reader: Reader, new: NewValues, held: HeldIn, start: int, done: Callable[[int], None]
     ) -> Tensor:
         """The metric under each intervention on one run, `[pair, intervention]`."""
-        sweep, reader = self.sweep, Reader(base, batch, self.sweep.metric)
-        sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
-        held = holding(sets, new, self.hooked.layout.n_heads, base.ids.device) if sets else nothing_held
+        sweep, base = self.sweep, reader.run
         climb = Climb(base, sweep, reader, new, held) if sweep.paths is None else PathClimb(base, sweep, new)
-        jobs = jobs_of(base, batch, sweep, start)
-        count = torch.Size(sweep.shape(batch)).numel()
-        return self._engine.run(base, reader, count, jobs, climb, done)
+        jobs = jobs_of(base, reader.batch, sweep, start)
+        count = torch.Size(sweep.shape(reader.batch)).numel()
+        return self._engine.run(reader, count, jobs, climb, done)
 
     def _lead(self, ids: Tensor, start: int) -> int:
         """How many leading tokens are worth computing once for all pairs."""
@@ -232,7 +237,7 @@ class _Asking:
         clean, corrupted, given = batch.measure(self.hooked, metric), None, None
         base, not_intervened = batch, clean
         if self.kind in DIRECTIONS:
-            other = _corrupted(batch, some)
+            other = make_batch(some, corrupted=True, clean_logits=batch.targets.clean_logits)
             corrupted = other.measure(self.hooked, metric)
             if self.kind == "denoise":
                 base, not_intervened = other, corrupted
@@ -253,11 +258,6 @@ def _joined(parts: tuple[Tensor | None, ...], order: Tensor) -> Tensor | None:
     """The groups' parts of an answer, in the order of the pairs."""
     some = [part for part in parts if part is not None]
     return torch.cat(some)[order.to(some[0].device)] if some else None
-
-
-def _corrupted(batch: Batch, pairs: PromptPairs) -> Batch:
-    """The batch with the pairs' corrupted prompts."""
-    return replace(batch, ids=pairs.corrupted, targets=replace(batch.targets, ids=pairs.corrupted))
 
 
 def _compared_with(batch: Batch, clean_logits: Tensor) -> Batch:

@@ -68,12 +68,17 @@ class Reader:
         """Whether the metric is read there, below the end of the top layer."""
         return layer == self.top_layer and stage == self._stage
 
-    def read_plain(self) -> Float[Tensor, " pair"]:
+    @cached_property
+    def plain(self) -> Float[Tensor, " pair"]:
         """The metric on the plain run, `[pair]`."""
-        run, stage = self.run, self._stage
-        streams = {"pre": run.pre[:-1], "mid": run.mid, "post": run.pre[1:]}[stage]
         index = torch.zeros(1, dtype=torch.long)
-        return self.read(Rows(streams[self.top_layer][None], 0, run.length, index))[0]
+        return self.read(Rows(self._plain_stream[None], 0, self.run.length, index))[0]
+
+    @property
+    def _plain_stream(self) -> Float[Tensor, "pair pos d_model"]:
+        """The plain run's stream where the metric is read."""
+        streams = {"pre": self.run.pre, "mid": self.run.mid, "post": self.run.pre[1:]}
+        return streams[self._stage][self.top_layer]
 
     @property
     def _stage(self) -> Stage:
@@ -101,8 +106,7 @@ class Reader:
         """The rows' stream at the last position, which a change may not have reached."""
         if rows.end == self.run.length:
             return rows.stream[:, :, -1]
-        plain = {"pre": self.run.pre, "mid": self.run.mid, "post": self.run.pre[1:]}[self._stage]
-        return plain[self.top_layer][:, -1].expand(len(rows.index), -1, -1)
+        return self._plain_stream[:, -1].expand(len(rows.index), -1, -1)
 
     def _whole(self, rows: Rows) -> Float[Tensor, "row pair pos d_model"]:
         """The rows' last stream at all positions."""

@@ -71,19 +71,18 @@ def through_mlp(run: PlainRun, layer: int, rows: Rows) -> Rows:
     return Rows(run.parts.after_mlp(layer, rows.stream), rows.start, rows.end, rows.index, lead)
 
 
-def through_attention(
-    run: PlainRun, layer: int, rows: Rows, *, answer_only: bool, held: Sequence[Held] = ()
-) -> Rows:
+def through_attention(run: PlainRun, layer: int, rows: Rows, held: Sequence[Held] = ()) -> Rows:
     """The rows after a layer's attention, which spreads a change to all later positions.
+
+    Only the last position goes on where nothing above reads the others.
 
     Args:
         run: the plain run.
         layer: the layer.
         rows: its input.
-        answer_only: go on with the last position alone, as nothing above reads the others.
         held: heads of this layer that stay replaced.
     """
-    lead = before = None
+    lead, before, answer_only = None, None, run.answer_only_in(layer)
     if rows.lead is not None:
         trunk = run.trunk
         inputs = _inputs(trunk, layer, rows.lead, answer_only=answer_only, held=held)

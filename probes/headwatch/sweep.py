@@ -36,7 +36,6 @@ class SweepEngine:
 
     def run(
         self,
-        plain: PlainRun,
         reader: Reader,
         count: int,
         jobs: Iterable[Job],
@@ -46,14 +45,13 @@ class SweepEngine:
         """The metric under each intervention, `[pair, intervention]`; that of the plain run where no job is.
 
         Args:
-            plain: the run that is intervened on.
-            reader: reads the metric.
+            reader: reads the metric of the run that is intervened on.
             count: how many interventions there are.
             jobs: those that can change what is read.
             climb: takes jobs that run together to the point where the metric reads them.
             done: called with the number of interventions after each batch of them.
         """
-        results = reader.read_plain()[:, None].repeat(1, count)
+        plain, results = reader.run, reader.plain[:, None].repeat(1, count)
         waiting = deque(jobs)
         done(count - sum(len(job.index) for job in waiting))
         while waiting:
