@@ -3,7 +3,7 @@
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 
 
 def tiny_gpt2(seed: int = 0, noise: float = 0.2, **settings: object) -> GPT2LMHeadModel:

@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwatch_callbacks.ablation import HeadAblation
-    from headwatch_callbacks.gradients import GradientImportance
-    from headwatch_callbacks.patching import ActivationPatching
-    from headwatch_callbacks.patterns import AttentionMaps
-    from headwatch_callbacks.prompts import TaskPairs
-    from headwatch_callbacks.run import probe_share, record_folder
-    from headwatch_callbacks.sinks import Trackers
+    from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
+    from headwatch_callbacks.lightning_trainer.trainer_run import probe_share, record_folder
+    from headwatch_callbacks.questions.ablation import HeadAblation
+    from headwatch_callbacks.questions.attention_maps import AttentionMaps
+    from headwatch_callbacks.questions.patching import ActivationPatching
+    from headwatch_callbacks.questions.prompt_source import TaskPairs
+    from headwatch_callbacks.trackers import Trackers
 
 __all__ = [
     "ActivationPatching",
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ActivationPatching": "patching",
-    "AttentionMaps": "patterns",
-    "GradientImportance": "gradients",
-    "HeadAblation": "ablation",
-    "TaskPairs": "prompts",
-    "Trackers": "sinks",
-    "probe_share": "run",
-    "record_folder": "run",
+    "ActivationPatching": "questions.patching",
+    "AttentionMaps": "questions.attention_maps",
+    "GradientImportance": "lightning_trainer.gradient_importance",
+    "HeadAblation": "questions.ablation",
+    "TaskPairs": "questions.prompt_source",
+    "Trackers": "trackers",
+    "probe_share": "lightning_trainer.trainer_run",
+    "record_folder": "lightning_trainer.trainer_run",
 }
 
 

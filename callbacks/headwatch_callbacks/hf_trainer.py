@@ -14,19 +14,19 @@ from typing import Any
 
 from transformers import GPT2LMHeadModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from headwatch.finding import find_gpt2
-from headwatch.gpt2 import layout
+from headwatch.model.eval_mode import probing
+from headwatch.model.find import find_gpt2
+from headwatch.model.gpt2 import layout
 from headwatch.page import report
-from headwatch.probing import probing
-from headwatch_callbacks.ablation import HeadAblation
-from headwatch_callbacks.patching import ActivationPatching
-from headwatch_callbacks.patterns import AttentionMaps
-from headwatch_callbacks.results import ProbeResult
-from headwatch_callbacks.sinks.guard import GuardedSink
-from headwatch_callbacks.sinks.options import TrackerOptions
-from headwatch_callbacks.sinks.record import RecordSink
-from headwatch_callbacks.sinks.wandb import WandbSink
-from headwatch_callbacks.trace import keeping_rng
+from headwatch_callbacks.lightning_trainer.isolation import keeping_rng
+from headwatch_callbacks.questions.ablation import HeadAblation
+from headwatch_callbacks.questions.attention_maps import AttentionMaps
+from headwatch_callbacks.questions.patching import ActivationPatching
+from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.trackers.guard import GuardedSink
+from headwatch_callbacks.trackers.options import TrackerOptions
+from headwatch_callbacks.trackers.record import RecordSink
+from headwatch_callbacks.trackers.wandb import WandbSink
 
 Asking = HeadAblation | ActivationPatching | AttentionMaps
 

@@ -2,21 +2,21 @@
 
 from headwatch import metrics, tasks
 from headwatch.ablation import ablate, ablate_head_sets, ablate_heads
-from headwatch.attribution import attribute_heads
-from headwatch.cache import ActivationCache
-from headwatch.control_variate import Combined, control_variate
-from headwatch.copying import copying_scores
+from headwatch.attribution.attribute import attribute_heads
 from headwatch.effects import Effects, HeadEffects
-from headwatch.finding import find_gpt2
-from headwatch.gradients import GradientHeadImportance
-from headwatch.hooks import HookedGPT2, HookPoint, attach
-from headwatch.in_context import in_context_learning_score
-from headwatch.names import act_name
+from headwatch.model.activation_cache import ActivationCache
+from headwatch.model.activation_names import act_name
+from headwatch.model.find import find_gpt2
+from headwatch.model.hooked_model import HookedGPT2, HookPoint, attach
 from headwatch.page import report, serve
-from headwatch.pairs import PromptPair, PromptPairs
 from headwatch.patching import patch_activations, patch_paths
-from headwatch.patterns import HeadScores, attention_patterns, head_scores
+from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.record import Record, export
+from headwatch.scores.attention_patterns import HeadScores, attention_patterns, head_scores
+from headwatch.scores.copying import copying_scores
+from headwatch.scores.gradient_importance import GradientHeadImportance
+from headwatch.scores.in_context_learning import in_context_learning_score
+from headwatch.statistics.control_variate import Combined, control_variate
 
 __all__ = [
     "ActivationCache",

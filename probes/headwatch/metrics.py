@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from headwatch.names import NameLike, parse, resolve
+from headwatch.model.activation_names import NameLike, parse, resolve
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from headwatch.batch import Paths
 from headwatch.effects import Effects
-from headwatch.held import Head
-from headwatch.interventions import known_direction
+from headwatch.engine.pinned_heads import Head
+from headwatch.engine.run_sweep import ask
+from headwatch.interventions.batch import Paths
+from headwatch.interventions.sites import known_direction
+from headwatch.interventions.spec import Options, Progress
 from headwatch.metrics import Metric
-from headwatch.pairs import PromptPairs
-from headwatch.plan import Options, Progress
-from headwatch.question import ask
+from headwatch.prompts.pairs import PromptPairs
 
 
 def patch_activations(

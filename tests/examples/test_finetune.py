@@ -4,7 +4,7 @@ import pytest
 
 from examples.finetune import main, parser
 from examples.ioi_demo import held_out_pairs, word_tokenizer
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import Record
 from tests.headwatch_callbacks.training import QUIET
 from tests.models import tiny_gpt2

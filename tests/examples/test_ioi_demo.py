@@ -6,7 +6,7 @@ import random
 import pytest
 
 from examples.ioi_demo import FIRST, GIVER, NAMES, SECOND, draw, held_out_pairs, main, word_tokenizer
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from tests.headwatch_callbacks.training import QUIET
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]

@@ -77,7 +77,7 @@ def test_the_science_names_no_trainer_and_no_tracker(path):
     assert not wrong
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path != SCIENCE / "gpt2.py"], **ids)
+@pytest.mark.parametrize("path", [path for path in FILES if path != SCIENCE / "model" / "gpt2.py"], **ids)
 def test_only_gpt2_py_knows_the_layout_of_hugging_faces_gpt2(path):
     wrong = [f"{path}:{line}" for line, name in imports(path) if name.startswith("transformers.models.gpt2")]
     assert not wrong
@@ -85,8 +85,14 @@ def test_only_gpt2_py_knows_the_layout_of_hugging_faces_gpt2(path):
 
 
 def test_the_scan_sees_the_layout_where_it_is():
-    assert set(GPT2_MODULES.findall(without_docstrings(SCIENCE / "gpt2.py"))) >= {"c_attn", "c_proj", "ln_1"}
-    assert any(name.startswith("transformers.models.gpt2") for _, name in imports(SCIENCE / "gpt2.py"))
+    assert set(GPT2_MODULES.findall(without_docstrings(SCIENCE / "model" / "gpt2.py"))) >= {
+        "c_attn",
+        "c_proj",
+        "ln_1",
+    }
+    assert any(
+        name.startswith("transformers.models.gpt2") for _, name in imports(SCIENCE / "model" / "gpt2.py")
+    )
 
 
 @pytest.mark.parametrize("path", [*FILES, *sorted(CALLBACKS.rglob("*.py"))], **ids)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from headwatch import metrics
-from headwatch.hooks import attach
 from headwatch.metrics import METRICS, Metric, Targets
+from headwatch.model.hooked_model import attach
 from tests.models import random_ids, tiny_gpt2
 from tests.reference.functional import forward
 

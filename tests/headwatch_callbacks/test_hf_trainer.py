@@ -11,12 +11,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headwatch.ablation import ablate_heads
 from headwatch.record import Record
-from headwatch_callbacks.ablation import HeadAblation
-from headwatch_callbacks.gradients import GradientImportance
 from headwatch_callbacks.hf_trainer import HeadwatchCallback
-from headwatch_callbacks.patching import ActivationPatching
-from headwatch_callbacks.patterns import AttentionMaps
-from tests.headwatch_callbacks.sinks.wandb_file import history
+from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
+from headwatch_callbacks.questions.ablation import HeadAblation
+from headwatch_callbacks.questions.attention_maps import AttentionMaps
+from headwatch_callbacks.questions.patching import ActivationPatching
+from tests.headwatch_callbacks.trackers.wandb_file import history
 from tests.models import random_ids, random_pairs, tiny_gpt2
 
 PAIRS = random_pairs(n=4)

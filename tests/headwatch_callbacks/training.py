@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from transformers import GPT2LMHeadModel
 
 from headwatch.effects import Effects
-from headwatch_callbacks.probe import Findings, ProbeCallback
-from headwatch_callbacks.progress import PassProgress
+from headwatch_callbacks.lightning_trainer.probe_callback import Findings, ProbeCallback
+from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from tests.models import tiny_gpt2
 
 QUIET = ["does not have many workers", "module\\(s\\) in eval mode", "`isinstance\\(treespec, LeafSpec\\)`"]

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from headwatch_callbacks.cli.told import failing_in_one_sentence, refusing_usage
 
 if TYPE_CHECKING:
-    from headwatch_callbacks.evaluation import Evaluation
-    from headwatch_callbacks.prompts import TaskPairs
+    from headwatch_callbacks.checkpoints.evaluate import Evaluation
+    from headwatch_callbacks.questions.prompt_source import TaskPairs
 
 
 def evaluate(
@@ -85,7 +85,7 @@ def evaluate(
     A .ckpt is opened without running code from it.
     """
     with refusing_usage():
-        from headwatch_callbacks.evaluation import Evaluation, Questions
+        from headwatch_callbacks.checkpoints.evaluate import Evaluation, Questions
 
         options = {"kind": kind, "site": site, "direction": direction, "metric": metric, "name": name}
         probes = tuple(part.strip() for part in probe.split(",") if part.strip())
@@ -99,7 +99,7 @@ def evaluate(
 
 def _prompts(pairs: Path | None, task: str | None, count: int, seed: int) -> "Path | TaskPairs":
     from headwatch.tasks import TASKS
-    from headwatch_callbacks.prompts import TaskPairs
+    from headwatch_callbacks.questions.prompt_source import TaskPairs
 
     if (pairs is None) == (task is None):
         raise ValueError("give the prompts: either --pairs FILE or --task NAME")
@@ -118,7 +118,7 @@ def _own_tokenizer(checkpoint: str) -> str | None:
 
 
 def _evaluate(evaluation: "Evaluation", devices: int, accelerator: str) -> None:
-    from headwatch_callbacks.evaluation import plan, run
+    from headwatch_callbacks.checkpoints.evaluate import plan, run
 
     console = Console(soft_wrap=True)
     todo = plan(evaluation)

@@ -25,8 +25,8 @@ def check(
 ) -> None:
     """List every line of FILE that is no usable pair, and what is wrong with it. Exits with 1 if there is one."""
     with failing_in_one_sentence():
-        from headwatch.pair_check import check_pair_file
-        from headwatch.pairs import PromptPairs
+        from headwatch.prompts.check_file import check_pair_file
+        from headwatch.prompts.pairs import PromptPairs
 
         problems = check_pair_file(file, tokenizer, *_limits(model))
         found = None if problems else PromptPairs.from_jsonl(file, tokenizer)

@@ -53,7 +53,7 @@ def _latest(record: "Record", series: str | None, step: int | None) -> "list[Eff
 
 
 def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
-    from headwatch_callbacks.sinks.importance import Z_95, map_of
+    from headwatch_callbacks.trackers.importance import Z_95, map_of
 
     shown = map_of(entry.mean, entry.stderr, entry.dims, entry.n)
     table = Table(

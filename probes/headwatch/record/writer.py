@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.effects import Effects
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from headwatch.record.entries import (
     EffectEntry,
     Entry,

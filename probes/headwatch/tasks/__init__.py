@@ -4,14 +4,14 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
+from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.capitals import capitals
 from headwatch.tasks.gendered_pronoun import gendered_pronoun
 from headwatch.tasks.greater_than import greater_than
 from headwatch.tasks.induction import induction
 from headwatch.tasks.ioi import ioi
 from headwatch.tasks.subject_verb import subject_verb
-from headwatch.tokenizing import TokenizerLike
 
 __all__ = [
     "TASKS",

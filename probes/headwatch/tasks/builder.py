@@ -6,8 +6,8 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from headwatch.pairs import PromptPair, PromptPairs
-from headwatch.tokenizing import TokenizerLike, encode, load_tokenizer, single_token
+from headwatch.prompts.pairs import PromptPair, PromptPairs
+from headwatch.prompts.tokenizer import TokenizerLike, encode, load_tokenizer, single_token
 
 Item = TypeVar("Item")
 _log = logging.getLogger(__name__)

@@ -2,10 +2,10 @@
 
 from random import Random
 
-from headwatch.pairs import PromptPair, PromptPairs
+from headwatch.prompts.pairs import PromptPair, PromptPairs
+from headwatch.prompts.tokenizer import TokenizerLike, single_token
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import words
-from headwatch.tokenizing import TokenizerLike, single_token
 
 _TEMPLATE = "The {noun} lasted from the year {century}{year} to the year {century}"
 _CENTURIES = [f"{century}" for century in range(11, 18)]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from headwatch.pairs import PromptPairs
-from headwatch.tokenizing import TokenizerLike, load_tokenizer
+from headwatch.prompts.pairs import PromptPairs
+from headwatch.prompts.tokenizer import TokenizerLike, load_tokenizer
 
 
 def induction(
@@ -23,7 +23,7 @@ def induction(
     Metric: `logit_diff`, r₁ minus another token of r (the foil, a random one of r₂ … r_T), so that a model that only
     repeats what it has seen scores 0. With `metric="loss"` the same pairs give the NLL of r₁ after the last token.
     The NLL of the whole second half is `token_losses(logits, pairs.clean)[:, length - 1 :].mean(1)`, with
-    `headwatch.in_context.token_losses`; `metric="sequence_loss"` averages over both halves.
+    `headwatch.scores.in_context_learning.token_losses`; `metric="sequence_loss"` averages over both halves.
 
     Source: Olsson et al. 2022, "In-context Learning and Induction Heads"; Elhage et al. 2021, "A Mathematical Framework
     for Transformer Circuits".

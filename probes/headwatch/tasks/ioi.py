@@ -2,10 +2,10 @@
 
 from random import Random
 
-from headwatch.pairs import PromptPair, PromptPairs
+from headwatch.prompts.pairs import PromptPair, PromptPairs
+from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import FEMALE, MALE, words
-from headwatch.tokenizing import TokenizerLike
 
 # All of one length, so that the whole set can be patched by position.
 _TEMPLATES = (

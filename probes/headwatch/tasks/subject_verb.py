@@ -2,10 +2,10 @@
 
 from random import Random
 
-from headwatch.pairs import PromptPair, PromptPairs
+from headwatch.prompts.pairs import PromptPair, PromptPairs
+from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
 from headwatch.tasks.words import words
-from headwatch.tokenizing import TokenizerLike
 
 _TEMPLATE = "The {subject} {preposition} the {other}"
 _PREPOSITIONS = words("near behind beside with for by")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from headwatch.effects import Effects
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import RecordWriter
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

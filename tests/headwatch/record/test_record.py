@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwatch.effects import Effects
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import Record, RecordWriter, Tail
 
 MODEL = {"n_layers": 2, "n_heads": 3}

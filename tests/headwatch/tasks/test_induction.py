@@ -59,7 +59,7 @@ def test_sizes_that_cannot_be_served_are_refused(sizes: dict[str, int], message:
 
 
 def test_the_second_halfs_loss_is_had_as_the_docstring_says() -> None:
-    from headwatch.in_context import token_losses
+    from headwatch.scores.in_context_learning import token_losses
 
     pairs = induction(n=4, vocab_size=30, length=6)
     copying = torch.zeros(4, 12, 30)

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from headwatch.pairs import PromptPair
+from headwatch.prompts.pairs import PromptPair
 from headwatch.tasks import ioi
 from tests.tokenizers import byte_level, word_level
 

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from headwatch import tasks
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from tests.tokenizers import word_level
 
 WORDY = [name for name in tasks.TASKS if name != "induction"]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from headwatch.ablation import ablate_heads
 from headwatch.effects import Effects
-from headwatch.pairs import PromptPairs
+from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import Record, RecordWriter
 from headwatch_callbacks.cli import app
 from tests.models import tiny_gpt2

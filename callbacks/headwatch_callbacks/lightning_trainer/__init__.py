@@ -1,0 +1,1 @@
+"""How a question is put to a model that Lightning trains, on a schedule and without a trace."""

@@ -1,0 +1,186 @@
+"""What the headwatch callbacks of one Trainer share: the record, the sinks, and the time that probes took."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from headwatch.model.gpt2 import GPT2Layout
+from headwatch.page import report
+from headwatch_callbacks.lightning_trainer.ranks import from_rank_zero
+from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.trackers import GuardedSink, sinks_for
+from headwatch_callbacks.trackers.record import RecordSink
+
+
+class Run:
+    """Where the results of one Trainer's probes go.
+
+    Attributes:
+        folder: the folder of the record; None before it is opened and under `fast_dev_run`, which writes none.
+        seconds: wall time of passes and of writing their results, since the stage started.
+    """
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self.seconds = 0.0
+        self._trackers: list[GuardedSink] = []
+        self._record: RecordSink | None = None
+        self._started: float | None = None
+        self._stopped: float | None = None
+        self._losses: dict[str, float] = {}
+        self._last_loss_step = -1
+        self._monitored: set[str] = set()
+
+    def open(self, trainer: pl.Trainer, layout: GPT2Layout, record: Path | None) -> None:
+        """Open the record and the trackers; does nothing while they are open.
+
+        Args:
+            trainer: the trainer, at the start of a stage.
+            layout: the model's sizes.
+            record: the record's folder; None = a new one under the trainer's `default_root_dir`.
+
+        Raises:
+            ValueError: a new run would be written into the record of another one.
+        """
+        if self._started is not None and self._stopped is None:
+            return
+        self.seconds, self._started, self._stopped = 0.0, time.perf_counter(), None
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        fresh = trainer.state.fn == "fit" and trainer.global_step == 0
+        self.folder = self.folder or from_rank_zero(trainer, lambda: record or _default_folder(trainer))
+        if fresh and from_rank_zero(trainer, (self.folder / "run.json").exists):
+            raise ValueError(
+                f"{self.folder} already holds the record of another run: give another record=, delete that"
+                " folder, or go on with that run by trainer.fit(..., ckpt_path=...)"
+            )
+        if trainer.is_global_zero:
+            self._record = RecordSink(self.folder, layout)
+            self._trackers = sinks_for(trainer)
+
+    def write(self, result: ProbeResult) -> None:
+        """Give a result to the record and to every tracker."""
+        self._to_record(lambda record: record.write(result))
+        for tracker in self._trackers:
+            tracker.write(result)
+
+    def note(self, level: str, message: str) -> None:
+        """Write something into the record that its reader should know."""
+        self._to_record(lambda record: record.note(level, message))
+
+    def monitor(self, trainer: pl.Trainer, label: str, summary: Mapping[str, float]) -> None:
+        """Let `ModelCheckpoint(monitor=...)` and its like see the summary of a pass, as `headwatch/LABEL/NAME`.
+
+        Unlike `pl_module.log` this sends nothing to trackers, and so repeats no value where it wasn't measured.
+        """
+        named = {f"headwatch/{label}/{name}": value for name, value in summary.items()}
+        self._monitored |= set(named)
+        device = trainer.strategy.root_device
+        trainer.callback_metrics.update({k: torch.tensor(v, device=device) for k, v in named.items()})
+
+    def losses(self, trainer: pl.Trainer, step: int, outputs: Any) -> None:
+        """Write what the training logged with `loss` in its name, or else its step's own loss, into the record."""
+        if self._record is None or step == self._last_loss_step:
+            return
+        self._last_loss_step = step
+        found = {
+            name: value.item()
+            for name, value in trainer.callback_metrics.items()
+            if "loss" in name and name not in self._monitored
+        }
+        if not found and isinstance(outputs, Mapping) and "loss" in outputs:
+            found = {"loss": outputs["loss"].item() * trainer.accumulate_grad_batches}
+        # Lightning keeps the last validation's loss until the next one: written once, not at each step.
+        changed = {name: value for name, value in found.items() if self._losses.get(name) != value}
+        self._losses |= changed
+        if changed:
+            self._to_record(lambda record: record.scalars(step, changed))
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the stage started, or that it took."""
+        return 0.0 if self._started is None else (self._stopped or time.perf_counter()) - self._started
+
+    @property
+    def share(self) -> float:
+        """The share of the stage's wall time that the probes took, 0 to 1."""
+        return self.seconds / max(self.wall, 1e-9)
+
+    def stop_clock(self) -> None:
+        """The stage is over."""
+        self._stopped = self._stopped or time.perf_counter()
+
+    def close(self) -> None:
+        """Let every tracker send what comes at the end, with the run's report, and close the record."""
+        self.stop_clock()
+        written = self._write_report() if self._trackers else None
+        for tracker in self._trackers:
+            tracker.finish(written)
+        self._trackers = []
+        self._to_record(RecordSink.finish)
+        self._record = None
+
+    def _write_report(self) -> Path | None:
+        assert self.folder is not None
+        try:
+            return report([self.folder], self.folder / "report.html")
+        except Exception as error:  # the training is over and must not be lost for the sake of a page
+            rank_zero_warn(
+                f"headwatch could not write a report of {self.folder}: {type(error).__name__}: {error}"
+            )
+            return None
+
+    def _to_record(self, action: Callable[[RecordSink], None]) -> None:
+        if self._record is None:
+            return
+        try:
+            action(self._record)
+        except Exception as error:  # a full disk, say: training must go on
+            self._record = None
+            rank_zero_warn(
+                f"headwatch writes nothing more into the record in {self.folder}, which failed with"
+                f" {type(error).__name__}: {error}; training goes on"
+            )
+
+
+_RUNS: WeakKeyDictionary[pl.Trainer, Run] = WeakKeyDictionary()
+
+
+def run_of(trainer: pl.Trainer) -> Run:
+    """What the headwatch callbacks of a trainer share."""
+    return _RUNS.setdefault(trainer, Run())
+
+
+def record_folder(trainer: pl.Trainer) -> Path | None:
+    """The folder of the record that a trainer's probes write; None before they start and under `fast_dev_run`."""
+    return run_of(trainer).folder
+
+
+def probe_share(trainer: pl.Trainer) -> float:
+    """The share of the wall time of a trainer's last (or running) stage that its probes took, 0 to 1."""
+    return run_of(trainer).share
+
+
+def _default_folder(trainer: pl.Trainer) -> Path:
+    root = Path(trainer.default_root_dir) / "headwatch_runs"
+    logger = trainer.logger
+    parts = [] if logger is None else [logger.name, logger.version]
+    named = "-".join(str(part) for part in parts if part not in (None, ""))
+    wanted = "".join(c if c.isalnum() or c in "-_." else "-" for c in named).strip(".")
+    return _free(root / (wanted or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+
+
+def _free(folder: Path) -> Path:
+    taken = 1
+    free = folder
+    while free.exists():
+        taken += 1
+        free = folder.with_name(f"{folder.name}-{taken}")
+    return free

@@ -1,0 +1,1 @@
+"""What a probe asks, in a form that any trainer can put to its model."""

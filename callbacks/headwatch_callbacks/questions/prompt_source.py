@@ -1,0 +1,73 @@
+"""Which prompt pairs a probe looks at, in a form that a YAML file can hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from headwatch import tasks
+from headwatch.model.gpt2 import GPT2Layout
+from headwatch.prompts.pairs import PromptPairs
+
+Tokenizer = str | Path | PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class TaskPairs:
+    """Prompt pairs that a task of `headwatch.tasks` makes.
+
+    Args:
+        task: the task's name, such as `ioi`; `induction` needs no tokenizer and fits itself to the model.
+        n: how many pairs.
+        seed: which ones.
+    """
+
+    task: str
+    n: int = 64
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PromptSource:
+    """Prompt pairs that are still to be made.
+
+    Args:
+        pairs: a JSON Lines file, a task, or the pairs themselves.
+        tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; None where the file holds token
+            ids, the pairs are there already, or the task needs none.
+    """
+
+    pairs: str | Path | TaskPairs | PromptPairs
+    tokenizer: Tokenizer | None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pairs, PromptPairs) and self.tokenizer is not None:
+            raise ValueError("tokenizer can't take effect: these PromptPairs are tokenised already")
+
+    def read(self, layout: GPT2Layout) -> PromptPairs:
+        """Make the pairs, and check that a model of these sizes can run them.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: pairs that can't be used; the message names file and line.
+        """
+        pairs = self._make(layout)
+        pairs.check(layout)
+        return pairs
+
+    def _make(self, layout: GPT2Layout) -> PromptPairs:
+        if isinstance(self.pairs, PromptPairs):
+            return self.pairs
+        tokenizer = str(self.tokenizer) if isinstance(self.tokenizer, Path) else self.tokenizer
+        if isinstance(self.pairs, TaskPairs):
+            return self._make_task(self.pairs, tokenizer, layout)
+        return PromptPairs.from_jsonl(self.pairs, tokenizer)
+
+    def _make_task(
+        self, wanted: TaskPairs, tokenizer: PreTrainedTokenizerBase | str | None, layout: GPT2Layout
+    ) -> PromptPairs:
+        if wanted.task == "induction" and tokenizer is None:
+            length = min(25, layout.n_positions // 2, layout.d_vocab // 2)
+            sizes = {"vocab_size": layout.d_vocab, "length": length}
+            return tasks.make("induction", None, wanted.n, wanted.seed, **sizes)
+        return tasks.make(wanted.task, tokenizer, wanted.n, wanted.seed)

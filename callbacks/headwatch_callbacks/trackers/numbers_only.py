@@ -1,0 +1,32 @@
+"""CSV, and any other logger that takes numbers only: one column a head and probe."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.trackers.content import numbers
+from headwatch_callbacks.trackers.options import TrackerOptions
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+
+class NumbersSink:
+    """Sends the scalars of passes to a logger through `log_metrics`.
+
+    Args:
+        logger: any Lightning logger.
+        options: per-head series are sent unless `per_head=False`: there is no other way to show a map.
+    """
+
+    def __init__(self, logger: "Logger", options: TrackerOptions) -> None:
+        self.logger = logger
+        self._per_head = options.per_head is not False
+
+    def write(self, result: ProbeResult) -> None:
+        """Send the scalars of one pass."""
+        self.logger.log_metrics(numbers(result, self._per_head), step=result.step)
+
+    def finish(self, report: Path | None = None) -> None:
+        """Have the logger write out what it holds."""
+        self.logger.save()

@@ -1,0 +1,50 @@
+"""The run's own record on disk: always written, and what the report and the live page read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from headwatch.model.gpt2 import GPT2Layout
+from headwatch.record import RecordWriter
+from headwatch_callbacks.questions.result import ProbeResult
+
+
+class RecordSink:
+    """Writes results into a record; see `headwatch.record`.
+
+    Args:
+        folder: the record's folder, made where it is missing; its name is the run's name.
+        layout: the model's sizes.
+
+    Raises:
+        ValueError: the folder holds the record of a model with other sizes.
+    """
+
+    def __init__(self, folder: Path, layout: GPT2Layout) -> None:
+        self._writer = RecordWriter(folder, name=folder.name, model=asdict(layout))
+        self._described: set[str] = set()
+
+    def write(self, result: ProbeResult) -> None:
+        """Append one pass; the first one of a series also brings the prompts that it is about."""
+        at = (result.step, result.epoch)
+        if result.pairs is not None and result.label not in self._described:
+            self._writer.prompts(result.pairs, result.label)
+            self._described.add(result.label)
+        if result.effects is not None:
+            self._writer.effects(*at, result.probe, result.label, result.effects, result.seconds)
+        if result.scores:
+            self._writer.scores(*at, result.label, result.scores, result.seconds)
+        if result.frame is not None:
+            self._writer.patterns(*at, result.label, result.frame.maps, result.frame.tokens)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Append numbers of one step, such as the training loss."""
+        self._writer.scalars(step, values)
+
+    def note(self, level: str, message: str) -> None:
+        """Append something that a reader should know; `level` is `info`, `warning` or `error`."""
+        self._writer.note(level, message)
+
+    def finish(self) -> None:
+        """Close the record's file."""
+        self._writer.close()

@@ -1,0 +1,1 @@
+"""How a question is answered exactly: every intervention of a sweep, at a cost near its arithmetic."""

@@ -1,0 +1,113 @@
+"""The sweep engine: every intervention of a sweep, exact, at a cost near the arithmetic that it needs.
+
+An intervention changes nothing below its layer nor before its position, so it starts from the plain run there and
+runs only the layers and positions above. The heads of a layer are one batch; batches that are small travel up
+together with those of other layers. In the last layer only the answer position goes past keys and values, and
+only what the metric reads is unembedded. Cost: for all heads of a model about half a forward a head, less where
+the prompts of a pair begin alike; `benchmarks/` has the figures.
+"""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headwatch.engine.base_run import PlainRun
+from headwatch.engine.read_metric import Reader
+from headwatch.engine.streams import Rows
+from headwatch.engine.work_items import Job, tokens_a_row
+
+
+@dataclass
+class SweepEngine:
+    """Runs jobs within a memory bound.
+
+    Attributes:
+        max_tokens: how many tokens of interventions are under way at once; halved where memory runs out.
+        ran_out: whether it has.
+    """
+
+    max_tokens: int
+    ran_out: bool = False
+
+    def run(
+        self,
+        reader: Reader,
+        count: int,
+        jobs: Iterable[Job],
+        climb: Callable[[Sequence[Job]], list[Rows]],
+        done: Callable[[int], None] = lambda count: None,
+    ) -> Float[Tensor, "pair n"]:
+        """The metric under each intervention, `[pair, intervention]`; that of the plain run where no job is.
+
+        Args:
+            reader: reads the metric of the run that is intervened on.
+            count: how many interventions there are.
+            jobs: those that can change what is read.
+            climb: takes jobs that run together to the point where the metric reads them.
+            done: called with the number of interventions after each batch of them.
+        """
+        plain, results = reader.run, reader.plain[:, None].repeat(1, count)
+        waiting = deque(jobs)
+        done(count - sum(len(job.index) for job in waiting))
+        while waiting:
+            taken = self._take(waiting, plain)
+            try:
+                read = [(rows.index, reader.read(rows)) for rows in climb(taken)]
+            except RuntimeError as error:
+                self._shrink(error, taken, plain)
+                waiting.extendleft(reversed(taken))
+                continue
+            for index, values in read:
+                results[:, index] = values.T
+            done(sum(len(job.index) for job in taken))
+        return results
+
+    def _take(self, waiting: deque[Job], plain: PlainRun) -> list[Job]:
+        """The next interventions that go up together: of one first position, as many as the memory bound allows."""
+        taken, room = list[Job](), self.max_tokens
+        while waiting and (not taken or waiting[0].start == taken[0].start):
+            each = tokens_a_row(plain, waiting[0].start)
+            fitting = max(room // each, 0 if taken else 1)
+            if fitting == 0:
+                break
+            job, rest = waiting.popleft().split(fitting)
+            if len(rest.index) > 0:
+                waiting.appendleft(rest)
+            taken.append(job)
+            room -= len(job.index) * each
+        return taken
+
+    def _shrink(self, error: RuntimeError, taken: Sequence[Job], plain: PlainRun) -> None:
+        """Halve the bound where memory has run out; raise the error where that doesn't help."""
+        rows = sum(len(job.index) for job in taken)
+        if not out_of_memory(error) or rows == 1:
+            raise error
+        if not self.ran_out:
+            warnings.warn(
+                f"out of memory at max_tokens_per_batch={self.max_tokens}: going on with smaller batches",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self.ran_out, self.max_tokens = True, rows // 2 * tokens_a_row(plain, taken[0].start)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory has run out."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def default_max_tokens(device: torch.device, d_mlp: int) -> int:
+    """How many tokens are under way at once where the user sets no bound.
+
+    On a CPU so many that a hidden layer of the MLP stays within 18 MB: larger blocks of memory are returned to the
+    system after each use and cost more to get again than to fill. On a GPU what fits in a quarter of the free memory.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(256, free // 4 // (4 * 4 * d_mlp))
+    return max(256, 18 * 2**20 // (4 * d_mlp))

@@ -1,0 +1,87 @@
+"""A sweep cut into jobs: interventions that enter together, in the order in which they run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from headwatch.engine.base_run import PlainRun
+from headwatch.interventions.batch import Batch, Paths, Sweep
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some interventions that enter in one layer and change the same positions.
+
+    Attributes:
+        layer: the layer.
+        units: the heads or neurons, one a row; None for the whole layer, in one row, and for sets of heads.
+        position: the position that is replaced; None for all.
+        start: the first position that changes.
+        index: the interventions' places in the result, `[row]`.
+    """
+
+    layer: int
+    units: tuple[int, ...] | None
+    position: int | None
+    start: int
+    index: Int[Tensor, " row"]
+
+    def split(self, count: int) -> "tuple[Job, Job]":
+        """The first so many interventions, and the others."""
+        return self._part(0, count), self._part(count, len(self.index))
+
+    def _part(self, low: int, high: int) -> "Job":
+        units = None if self.units is None else self.units[low:high]
+        return replace(self, units=units, index=self.index[low:high])
+
+
+def tokens_a_row(plain: PlainRun, start: int) -> int:
+    """How many positions one intervention holds from a position on."""
+    return max(0, plain.lead - start) + plain.n_pairs * (plain.length - max(start, plain.lead))
+
+
+def jobs_of(plain: PlainRun, batch: Batch, sweep: Sweep, start: int) -> Iterator[Job]:
+    """The sweep's interventions that can change what is read, by first position, then by layer."""
+    if sweep.sets is not None:
+        yield from _jobs_of_sets(sweep.sets, start)
+        return
+    positions: Sequence[int | None] = range(start, plain.length) if sweep.by_position else [None]
+    ranks = sorted(range(len(sweep.layers)), key=lambda rank: sweep.layers[rank])
+    for position in positions:
+        for rank in ranks:
+            layer = sweep.layers[rank]
+            if _out_of_reach(sweep.paths, layer) or _never_read(plain, sweep, layer, position):
+                continue
+            places = [
+                _place(sweep, batch, rank, unit, position) for unit in range(len(sweep.units or [None]))
+            ]
+            first = start if position is None else position
+            yield Job(layer, sweep.units, position, first, torch.tensor(places))
+
+
+def _jobs_of_sets(sets: Sequence[Sequence[tuple[int, int]]], start: int) -> Iterator[Job]:
+    """Sets of heads, by the lowest layer of theirs."""
+    lowest = torch.tensor([min(layer for layer, _ in heads) for heads in sets])
+    for layer in lowest.unique().tolist():
+        yield Job(layer, None, None, start, (lowest == layer).nonzero()[:, 0])
+
+
+def _place(sweep: Sweep, batch: Batch, rank: int, unit: int, position: int | None) -> int:
+    """An intervention's place in the flattened result."""
+    units = 1 if sweep.units is None else len(sweep.units)
+    length = batch.length if sweep.by_position else 1
+    return (rank * units + unit) * length + (position or 0)
+
+
+def _out_of_reach(paths: Paths | None, layer: int) -> bool:
+    """Whether all receivers stand below what a layer writes."""
+    return paths is not None and paths.receivers is not None and layer >= paths.layers[-1]
+
+
+def _never_read(plain: PlainRun, sweep: Sweep, layer: int, position: int | None) -> bool:
+    """Whether a change at one position stays there and away from the answer, as after the last attention."""
+    stays = sweep.site.stage != "pre" and sweep.site.name not in ("k", "v")
+    return plain.answer_only_in(layer) and stays and position is not None and position != plain.length - 1

@@ -1,0 +1,1 @@
+"""What is asked: which activations are replaced, by what, on which prompts."""

@@ -1,0 +1,137 @@
+"""What a sweep is asked: which interventions (`Sweep`), on which prompts (`Batch`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headwatch.engine.pinned_heads import Head
+from headwatch.interventions.sites import Site
+from headwatch.metrics import Metric, Targets
+from headwatch.model.hooked_model import HookedGPT2, HookFunction
+from headwatch.prompts.pairs import PromptPairs
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Which ways from a head on are open: those that attention doesn't take, to some receivers.
+
+    Attributes:
+        receivers: heads that see what the sender writes, as (layer, head); None for the logits.
+        into: what of theirs reads it: `q`, `k` or `v`.
+        mlps: whether the MLPs between see it too: `recomputed` or `frozen`.
+    """
+
+    receivers: tuple[Head, ...] | None
+    into: str
+    mlps: str
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The receivers' layers, from below."""
+        return tuple(sorted({layer for layer, _ in self.receivers or ()}))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A set of interventions: one site, some layers, heads or neurons one at a time, maybe each position alone.
+
+    Attributes:
+        site: the activation that is replaced.
+        layers: in which layers.
+        units: which heads or neurons, one at a time; None where the site is a whole layer's.
+        by_position: one position at a time, rather than all at once.
+        metric: what is measured.
+        given: heads that are replaced in every run, those without another intervention too, as (layer, head).
+        sets: sets of heads that are replaced together, in place of layers and units.
+        paths: replace the heads only as some receivers see them.
+    """
+
+    site: Site
+    layers: tuple[int, ...]
+    units: tuple[int, ...] | None
+    by_position: bool
+    metric: Metric
+    given: tuple[Head, ...] = ()
+    sets: tuple[tuple[Head, ...], ...] | None = None
+    paths: Paths | None = None
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The layers in which something is written."""
+        heads = [*self.given, *(head for heads in self.sets or () for head in heads)]
+        return tuple(sorted({*self.layers, *(layer for layer, _ in heads)}))
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """What the axes of the result after `pair` are."""
+        if self.sets is not None:
+            return ("set",)
+        unit = () if self.units is None else (self.site.unit,)
+        return ("layer", *unit, *(("position",) if self.by_position else ()))
+
+    def shape(self, batch: "Batch") -> tuple[int, ...]:
+        """The sizes of those axes."""
+        if self.sets is not None:
+            return (len(self.sets),)
+        units = () if self.units is None else (len(self.units),)
+        return (len(self.layers), *units, *((batch.length,) if self.by_position else ()))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts that are run together.
+
+    Attributes:
+        ids: their tokens, right-padded, `[pair, pos]`.
+        mask: 1 at real tokens, `[pair, pos]`.
+        position: where the metric is read, `[pair]`.
+        targets: what it is compared with.
+    """
+
+    ids: Int[Tensor, "pair pos"]
+    mask: Int[Tensor, "pair pos"]
+    position: Int[Tensor, " pair"]
+    targets: Targets
+
+    @property
+    def length(self) -> int:
+        """The number of positions, padding included."""
+        return self.ids.shape[1]
+
+    def measure(
+        self, hooked: HookedGPT2, metric: Metric, fwd_hooks: Sequence[tuple[str, HookFunction]] = ()
+    ) -> Float[Tensor, " pair"]:
+        """The metric on each prompt, by the model's own forward with hooks."""
+        names = [] if metric.activation is None else [metric.activation.name]
+        logits, cache = hooked.run_with_cache(self.ids, self.mask, names, fwd_hooks=fwd_hooks)
+        if metric.activation is not None:
+            return metric.activation.read(cache[metric.activation.name], self.position)
+        return self.from_logits(metric, logits)
+
+    def from_logits(self, metric: Metric, logits: Float[Tensor, "pair pos vocab"]) -> Float[Tensor, " pair"]:
+        """The metric on each prompt, from the logits everywhere."""
+        if metric.reads == "sequence":
+            return metric.function(logits, self.targets)
+        return metric(self.at_answer(logits), self.targets)
+
+    def at_answer(self, logits: Float[Tensor, "pair pos vocab"]) -> Float[Tensor, "pair vocab"]:
+        """The logits at each prompt's answer position."""
+        return logits[torch.arange(len(logits), device=logits.device), self.position]
+
+
+def make_batch(pairs: PromptPairs, *, corrupted: bool, clean_logits: Tensor | None) -> Batch:
+    """The clean or the corrupted prompts of some pairs."""
+    ids = pairs.corrupted if corrupted else pairs.clean
+    targets = Targets(
+        answer=pairs.answer,
+        foil=pairs.foil,
+        ids=ids,
+        lengths=pairs.lengths,
+        clean_logits=clean_logits,
+        answer_set=pairs.answer_set,
+        foil_set=pairs.foil_set,
+    )
+    return Batch(ids, pairs.attention_mask, pairs.position, targets)

@@ -1,0 +1,244 @@
+"""The activations of one forward pass, and what the residual stream says when it is taken apart.
+
+The stream is a sum: embeddings, what each attention layer and MLP wrote, and inside a layer what each head
+wrote. The methods stack those parts, scale them as the final LayerNorm would, and read them in logits
+(direct logit attribution; Elhage et al. 2021, nostalgebraist 2020 for the logit lens).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from headwatch.model import gpt2
+from headwatch.model.activation_names import NameLike, act_name, resolve
+from headwatch.model.torch_hooks import per_head_output
+
+Labelled = tuple[Tensor, list[str]]
+
+
+class ActivationCache(Mapping[str, Tensor]):
+    """Activations by full name, shorthand or tuple: `cache["pattern", 5]`, `cache["z5"]`.
+
+    Args:
+        activations: tensors by full name.
+        model: the model that made them; the read-outs use its final norm and unembedding.
+        has_batch_dim: whether the tensors start with a batch axis.
+    """
+
+    def __init__(
+        self, activations: Mapping[str, Tensor], model: GPT2LMHeadModel, has_batch_dim: bool = True
+    ) -> None:
+        self._activations = dict(activations)
+        self._model = model
+        self.has_batch_dim = has_batch_dim
+
+    def __getitem__(self, key: NameLike) -> Tensor:
+        full = resolve(key)
+        try:
+            return self._activations[full]
+        except KeyError:
+            raise KeyError(
+                f"{full} is not in this cache of {len(self)} activations: name it in names="
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._activations)
+
+    def __len__(self) -> int:
+        return len(self._activations)
+
+    def __repr__(self) -> str:
+        return f"ActivationCache({len(self)} activations: {', '.join(self)})"
+
+    @property
+    def n_layers(self) -> int:
+        """The number of layers of the model."""
+        return gpt2.layout(self._model).n_layers
+
+    def to(self, device: torch.device | str) -> "ActivationCache":
+        """The same cache with its tensors on another device."""
+        moved = {name: value.to(device) for name, value in self._activations.items()}
+        return ActivationCache(moved, self._model, self.has_batch_dim)
+
+    def remove_batch_dim(self) -> "ActivationCache":
+        """The cache of a single prompt without its batch axis.
+
+        Raises:
+            ValueError: more than one prompt, or the axis is gone already.
+        """
+        sizes = {len(value) for value in self._activations.values()}
+        if not self.has_batch_dim or sizes != {1}:
+            found = f"a batch of {sorted(sizes)}" if self.has_batch_dim else "no batch axis"
+            raise ValueError(f"remove_batch_dim needs a batch of 1, this cache has {found}")
+        single = {name: value[0] for name, value in self._activations.items()}
+        return ActivationCache(single, self._model, has_batch_dim=False)
+
+    def stack_activation(
+        self, name: str, layer: int | None = None, layer_type: str | None = None
+    ) -> Float[Tensor, "layer ..."]:
+        """One activation of the layers below `layer` (None: of all), stacked in front: `[layer, ...]`."""
+        last = self._layer(layer)
+        return torch.stack([self[act_name(name, i, layer_type)] for i in range(last)])
+
+    def accumulated_resid(
+        self,
+        layer: int | None = None,
+        incl_mid: bool = False,
+        apply_ln: bool = False,
+        return_labels: bool = False,
+    ) -> Float[Tensor, "component ..."] | Labelled:
+        """The residual stream before each layer up to `layer`, and after the last one: `[component, ..., d_model]`.
+
+        Args:
+            layer: the layer to stop before; None for the whole model.
+            incl_mid: with the stream between attention and MLP.
+            apply_ln: scaled by the final LayerNorm of this run, as `apply_ln_to_stack` does.
+            return_labels: return `(stack, labels)`.
+        """
+        last = self._layer(layer)
+        names = []
+        for i in range(last):
+            names += [("resid_pre", i)] + ([("resid_mid", i)] if incl_mid else [])
+        labels = [f"{i}_{name.removeprefix('resid_')}" for name, i in names]
+        whole = last == self.n_layers
+        end = ("resid_post", last - 1) if whole else ("resid_pre", last)
+        labels.append("final_post" if whole else f"{last}_pre")
+        return self._finish([self[key] for key in [*names, end]], labels, layer, apply_ln, return_labels)
+
+    def decompose_resid(
+        self,
+        layer: int | None = None,
+        mode: Literal["all", "attn", "mlp"] = "all",
+        incl_embeds: bool = True,
+        apply_ln: bool = False,
+        return_labels: bool = False,
+    ) -> Float[Tensor, "component ..."] | Labelled:
+        """What was written to the stream before `layer`, part by part; the parts sum to the stream.
+
+        Args:
+            layer: the layer to stop before; None for the whole model.
+            mode: attention and MLP outputs, or only one of the two.
+            incl_embeds: with token and position embeddings as the first two parts.
+            apply_ln: scaled by the LayerNorm that reads the stream there, as `apply_ln_to_stack` does.
+            return_labels: return `(stack, labels)`.
+
+        Raises:
+            ValueError: an unknown mode.
+        """
+        if mode not in ("all", "attn", "mlp"):
+            raise ValueError(f"mode={mode!r}: use 'all', 'attn' or 'mlp'")
+        parts, labels = [], []
+        if incl_embeds:
+            parts += [self["hook_embed"], self["hook_pos_embed"]]
+            labels += ["embed", "pos_embed"]
+        for i in range(self._layer(layer)):
+            for name in ("attn_out", "mlp_out"):
+                if mode in ("all", name.removesuffix("_out")):
+                    parts.append(self[name, i])
+                    labels.append(f"{i}_{name}")
+        return self._finish(parts, labels, layer, apply_ln, return_labels)
+
+    def stack_head_results(
+        self,
+        layer: int | None = None,
+        incl_remainder: bool = False,
+        apply_ln: bool = False,
+        return_labels: bool = False,
+    ) -> Float[Tensor, "component ..."] | Labelled:
+        """What each head below `layer` wrote to the stream, layer by layer: `[layer * head, ..., d_model]`.
+
+        Args:
+            layer: the layer to stop before; None for the whole model.
+            incl_remainder: with everything else in the stream there (embeddings, MLPs, biases) as the last part.
+            apply_ln: scaled by the LayerNorm that reads the stream there, as `apply_ln_to_stack` does.
+            return_labels: return `(stack, labels)`, labels such as `L5H1`.
+        """
+        last = self._layer(layer)
+        heads = gpt2.layout(self._model).n_heads
+        parts = [self._head_results(i)[..., head, :] for i in range(last) for head in range(heads)]
+        labels = [f"L{i}H{head}" for i in range(last) for head in range(heads)]
+        if incl_remainder:
+            stream = self._stream(layer)
+            parts.append(stream - sum(parts, torch.zeros_like(stream)))
+            labels.append("remainder")
+        return self._finish(parts, labels, layer, apply_ln, return_labels)
+
+    def apply_ln_to_stack(
+        self, residual_stack: Float[Tensor, "component ..."], layer: int | None = None
+    ) -> Float[Tensor, "component ..."]:
+        """Centre each part and divide it by the scale that LayerNorm used in this run, before gain and bias.
+
+        Args:
+            residual_stack: parts of the stream, `[component, ..., pos, d_model]`.
+            layer: the layer whose `ln1` reads the stream; None for the final LayerNorm.
+        """
+        last = self._layer(layer)
+        scale = self["ln_final.hook_scale"] if last == self.n_layers else self["scale", last, "ln1"]
+        return (residual_stack - residual_stack.mean(-1, keepdim=True)) / scale
+
+    def logit_attrs(
+        self,
+        residual_stack: Float[Tensor, "component ..."],
+        tokens: Int[Tensor, "..."] | int,
+        incorrect_tokens: Int[Tensor, "..."] | int | None = None,
+    ) -> Float[Tensor, "component ..."]:
+        """Direct logit attribution: what each part adds to a token's logit, or to a difference of two.
+
+        Parts that sum to the final stream have attributions that sum to the logit less the constant that the
+        final LayerNorm's bias adds (which drops out of a difference only where it is the same for both tokens).
+
+        Args:
+            residual_stack: parts of the stream, `[component, (batch,) pos, d_model]`, not yet scaled.
+            tokens: the tokens, a number, `[batch]` or `[batch, pos]`.
+            incorrect_tokens: tokens to subtract, shaped as `tokens`.
+
+        Returns:
+            Attributions in logits, `[component, (batch,) pos]`.
+        """
+        directions = self._directions(tokens)
+        if incorrect_tokens is not None:
+            directions = directions - self._directions(incorrect_tokens)
+        return (self.apply_ln_to_stack(residual_stack) * directions).sum(-1)
+
+    def logit_lens(self, incl_mid: bool = False) -> Float[Tensor, "component ... vocab"]:
+        """Logits read from the stream before each layer and after the last one: `[component, (batch,) pos, vocab]`."""
+        stack = self.accumulated_resid(incl_mid=incl_mid)
+        assert isinstance(stack, Tensor)
+        return gpt2.unembed(self._model, stack)
+
+    def _directions(self, tokens: Tensor | int) -> Tensor:
+        ids = torch.as_tensor(tokens, device=self["ln_final.hook_scale"].device)
+        directions = gpt2.unembedding_directions(self._model, ids)
+        # [batch] tokens hold for every position of their prompt.
+        return directions.unsqueeze(-2) if ids.ndim == 1 and self.has_batch_dim else directions
+
+    def _head_results(self, layer: int) -> Tensor:
+        if (full := act_name("result", layer)) in self._activations:
+            return self._activations[full]
+        z = self["z", layer]
+        batched = z if self.has_batch_dim else z[None]
+        result, _ = per_head_output(gpt2.output_projection(self._model, layer), batched)
+        return result if self.has_batch_dim else result[0]
+
+    def _stream(self, layer: int | None) -> Tensor:
+        last = self._layer(layer)
+        return self["resid_post", last - 1] if last == self.n_layers else self["resid_pre", last]
+
+    def _finish(
+        self, parts: list[Tensor], labels: list[str], layer: int | None, apply_ln: bool, return_labels: bool
+    ) -> Tensor | Labelled:
+        stack = torch.stack(parts)
+        stack = self.apply_ln_to_stack(stack, layer) if apply_ln else stack
+        return (stack, labels) if return_labels else stack
+
+    def _layer(self, layer: int | None) -> int:
+        # -1 is TransformerLens's way to say the whole model.
+        if layer is None or layer == -1:
+            return self.n_layers
+        if not 0 <= layer <= self.n_layers:
+            raise ValueError(f"layer={layer}: the model has layers 0 to {self.n_layers - 1}")
+        return layer

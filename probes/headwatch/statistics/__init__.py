@@ -1,0 +1,1 @@
+"""What numbers over prompt pairs say about prompts like them."""

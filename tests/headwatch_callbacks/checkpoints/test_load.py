@@ -1,0 +1,141 @@
+"""Models out of checkpoints written by Hugging Face and in Lightning's form: the same logits come out."""
+
+import json
+from argparse import Namespace
+
+import pytest
+import torch
+from transformers import GPT2Config, LlamaConfig
+
+from headwatch_callbacks.checkpoints.load import load_gpt2, saved_step
+from tests.models import random_ids, tiny_gpt2
+
+IDS = random_ids(2, 7)
+HPARAMS = {"n_layer": 3, "n_head": 4, "n_embd": 32, "vocab_size": 61, "n_positions": 40}
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(IDS).logits
+
+
+def lightning(file, state, hparams=None, step=500):
+    """A checkpoint with the parts of Lightning's that matter here."""
+    content = {"state_dict": state, "global_step": step, "epoch": 1, "pytorch-lightning_version": "2.6.6"}
+    torch.save(content | ({} if hparams is None else {"hyper_parameters": hparams}), file)
+    return file
+
+
+def prefixed(model, prefix):
+    return {prefix + name: value for name, value in model.state_dict().items()}
+
+
+@pytest.fixture
+def model():
+    return tiny_gpt2()
+
+
+def test_a_hugging_face_folder(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    loaded = load_gpt2(tmp_path)
+    assert torch.equal(logits(loaded), logits(model))
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "net.gpt.", "net._orig_mod."])
+def test_a_lightning_checkpoint_under_any_prefix(tmp_path, model, prefix):
+    file = lightning(
+        tmp_path / "last.ckpt", prefixed(model, prefix) | {"head.weight": torch.ones(2)}, HPARAMS
+    )
+    assert torch.equal(logits(load_gpt2(file)), logits(model))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda h: {"config": h}, lambda h: Namespace(**h), lambda h: {"c": GPT2Config(**h)}]
+)
+def test_sizes_are_found_where_hyper_parameters_hold_them(tmp_path, model, wrap):
+    file = lightning(tmp_path / "last.ckpt", prefixed(model, "model."), wrap(HPARAMS))
+    assert torch.equal(logits(load_gpt2(file)), logits(model))
+
+
+def test_sizes_from_a_configuration_folder(tmp_path, model):
+    model.config.save_pretrained(tmp_path)
+    file = lightning(tmp_path / "last.ckpt", prefixed(model, "model."))
+    assert torch.equal(logits(load_gpt2(file, config=tmp_path)), logits(model))
+    with pytest.raises(
+        ValueError, match=r"does not say how its GPT-2 is built: give a folder with its config.json"
+    ):
+        load_gpt2(file)
+
+
+def test_one_of_two_models_by_its_prefix(tmp_path, model):
+    other = tiny_gpt2(seed=1)
+    file = lightning(tmp_path / "a.ckpt", prefixed(model, "student.") | prefixed(other, "teacher."), HPARAMS)
+    assert torch.equal(logits(load_gpt2(file, prefix="teacher")), logits(other))
+    with pytest.raises(ValueError, match=r"several GPT-2s \(student, teacher\): say which by its prefix"):
+        load_gpt2(file)
+    with pytest.raises(ValueError, match="no GPT-2 at 'nobody'"):
+        load_gpt2(file, prefix="nobody")
+
+
+class Trap:
+    """Unpickling it would call a function."""
+
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, model, capsys):
+    file = lightning(tmp_path / "trap.ckpt", prefixed(model, "model."), {"trap": Trap()})
+    with pytest.raises(ValueError, match=r"holds a Python object.*could run code, and is not opened"):
+        load_gpt2(file)
+    assert capsys.readouterr().out == ""
+
+
+def test_files_that_are_no_checkpoint(tmp_path):
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(b"not a zip file")
+    with pytest.raises(ValueError, match=r"broken\.ckpt"):
+        load_gpt2(broken)
+    torch.save({"weights": 1}, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="no Lightning checkpoint: it has no state_dict and no global_step"):
+        load_gpt2(tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"absent\.ckpt does not exist"):
+        load_gpt2(tmp_path / "absent.ckpt")
+
+
+def test_weights_that_do_not_fit(tmp_path, model):
+    state = prefixed(model, "model.")
+    with pytest.raises(ValueError, match=r"does not fit the configuration given.*size mismatch"):
+        load_gpt2(lightning(tmp_path / "a.ckpt", state, HPARAMS | {"n_embd": 16}))
+    with pytest.raises(ValueError, match=r"beyond the configuration given, transformer.h.2"):
+        load_gpt2(lightning(tmp_path / "b.ckpt", state, HPARAMS | {"n_layer": 2}))
+    with pytest.raises(ValueError, match=r"lacks transformer.h.3"):
+        load_gpt2(lightning(tmp_path / "c.ckpt", state, HPARAMS | {"n_layer": 4}))
+    adapted = state | {"model.transformer.h.0.attn.c_attn.lora_A.weight": torch.ones(2)}
+    with pytest.raises(ValueError, match="holds LoRA adapters: merge them"):
+        load_gpt2(lightning(tmp_path / "d.ckpt", adapted, HPARAMS))
+
+
+def test_folders_without_a_gpt2(tmp_path):
+    with pytest.raises(ValueError, match=r"has no config.json"):
+        load_gpt2(tmp_path)
+    LlamaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a model of type 'llama', not a GPT-2"):
+        load_gpt2(tmp_path)
+
+
+def test_options_of_lightning_files_are_refused_for_folders(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="prefix can't take effect"):
+        load_gpt2(tmp_path, prefix="model")
+
+
+def test_the_step_of_each_kind_of_checkpoint(tmp_path, model):
+    assert saved_step(lightning(tmp_path / "last.ckpt", {}, step=700)) == 700
+    folder = tmp_path / "checkpoint-300"
+    folder.mkdir()
+    assert saved_step(folder) == 300
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 299}))
+    assert saved_step(folder) == 299
+    assert saved_step(tmp_path / "gpt2") is None

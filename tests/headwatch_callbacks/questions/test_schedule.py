@@ -1,0 +1,93 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwatch_callbacks.questions.schedule import Schedule, checkpoint_step, log_spaced_steps
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"every_n_train_steps": 5, "every_n_epochs": 1},
+            "every_n_train_steps and every_n_epochs contradict",
+        ),
+        ({"every_n_epochs": 2, "on_validation": True}, "every_n_epochs and on_validation contradict"),
+        ({"every_n_train_steps": 5, "log_spaced": 9}, "every_n_train_steps and log_spaced contradict"),
+        ({"every_n_train_steps": 0}, "every_n_train_steps=0 can't take effect: give 1 or more"),
+        ({"every_n_epochs": -1}, "every_n_epochs=-1 can't take effect"),
+        ({"log_spaced": 1}, "log_spaced=1 can't take effect: give 2 or more"),
+    ],
+)
+def test_options_that_contradict_or_cannot_take_effect_are_errors(options, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Schedule(**options)
+
+
+def test_every_n_steps_is_due_at_multiples_of_n():
+    schedule = Schedule(every_n_train_steps=3)
+    assert [k for k in range(1, 10) if schedule.due_after_step(k - 1, k)] == [3, 6, 9]
+
+
+def test_steps_that_jump_over_a_multiple_are_due_once():
+    """Two optimizers make two steps of a batch."""
+    schedule = Schedule(every_n_train_steps=3)
+    assert [k for k in range(2, 14, 2) if schedule.due_after_step(k - 2, k)] == [4, 6, 10, 12]
+
+
+def test_log_spaced_is_due_at_powers():
+    schedule = Schedule(log_spaced=4, before_first=False)
+    steps = schedule.log_spaced_steps(1000)
+    assert [k for k in range(1, 1001) if schedule.due_after_step(k - 1, k, steps)] == [1, 10, 100, 1000]
+
+
+def test_log_spaced_leaves_step_one_to_the_probe_before_the_first_step():
+    assert Schedule(log_spaced=2).log_spaced_steps(100) == (2, 100)
+
+
+def test_log_spaced_needs_a_run_of_known_length():
+    with pytest.raises(ValueError, match="log_spaced=4 needs a run of known length"):
+        Schedule(log_spaced=4).log_spaced_steps(float("inf"))
+
+
+@given(st.integers(2, 50), st.integers(1, 20), st.integers(1, 10_000))
+def test_log_spaced_steps_start_and_end_where_they_should(n, first, more):
+    steps = log_spaced_steps(n, first, first + more)
+    assert steps[0] == first
+    assert steps[-1] == first + more
+    assert len(steps) <= n
+    assert list(steps) == sorted(set(steps))
+
+
+def test_log_spaced_steps_of_a_run_of_one_step():
+    assert log_spaced_steps(5, 2, 1) == (2,)
+
+
+def test_epochs():
+    schedule = Schedule(every_n_epochs=2)
+    assert [epochs for epochs in range(1, 7) if schedule.due_after_epoch(epochs)] == [2, 4, 6]
+    assert not any(Schedule(every_n_train_steps=1).due_after_epoch(epochs) for epochs in range(1, 7))
+
+
+def _checkpoint(global_step: int, counted: int) -> dict:
+    loops = {"fit_loop": {"epoch_loop.state_dict": {"_batches_that_stepped": counted}}}
+    return {"global_step": global_step, "loops": loops}
+
+
+@pytest.mark.parametrize(
+    ("global_step", "counted", "x"),
+    [
+        (10, 9, 9),  # saved in on_train_batch_end: Lightning hasn't counted the batch yet
+        (10, 10, 9),  # saved between batches
+        (20, 9, 9),  # two optimizers: two steps a batch
+        (0, 0, 0),
+    ],
+)
+def test_a_checkpoint_stands_at_the_x_of_its_last_loss(global_step, counted, x):
+    assert checkpoint_step(_checkpoint(global_step, counted)) == x
+
+
+def test_a_checkpoint_without_loops_stands_at_its_step():
+    assert checkpoint_step({"global_step": 10}) == 9

@@ -1,0 +1,44 @@
+import lightning.pytorch as pl
+import pytest
+from lightning.pytorch.loggers import CSVLogger
+
+from headwatch_callbacks.trackers import Trackers, sinks_for
+from tests.headwatch_callbacks.trackers.passes import ablation
+
+
+def trainer(folder, *callbacks, logger=None):
+    return pl.Trainer(
+        logger=CSVLogger(folder) if logger is None else logger,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["mosaic_every", "pictures_at_full_rate"])
+def test_options_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}=0: it must be at least 1"):
+        Trackers(**{name: 0})
+
+
+@pytest.mark.parametrize(("callbacks", "columns"), [([], 6), ([Trackers(per_head=False)], 0)])
+def test_the_callback_decides_what_the_loggers_get(tmp_path, callbacks, columns):
+    one = trainer(tmp_path, *callbacks)
+    [sink] = sinks_for(one)
+    sink.write(ablation())
+    assert sum(name.startswith("heads/") for name in one.logger.experiment.metrics[0]) == columns
+
+
+def test_two_of_them_are_refused(tmp_path):
+    one = trainer(tmp_path)
+    one.callbacks.extend([Trackers(), Trackers(per_head=True)])
+    with pytest.raises(ValueError, match=r"one Trackers\(\.\.\.\) callback, got 2"):
+        sinks_for(one)
+
+
+def test_without_a_logger_it_could_not_take_effect(tmp_path):
+    one = trainer(tmp_path, Trackers(), logger=False)
+    with pytest.raises(ValueError, match="has no effect: this Trainer has no logger"):
+        one.callbacks[0].setup(one, None, "fit")

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from headwatch_callbacks.trackers.pictures import (
+    diverging,
+    excludes_zero,
+    head_map,
+    largest,
+    mosaic,
+    sequential,
+)
+
+
+def pixels(image):
+    return np.asarray(image).reshape(-1, 3)
+
+
+def count(image, colour):
+    return int((pixels(image) == colour).all(1).sum())
+
+
+def test_the_diverging_scale_is_white_at_zero_blue_below_and_red_above():
+    below, zero, above, missing = diverging(np.array([-2.0, 0.0, 2.0, np.nan]), limit=2.0)
+    assert below.tolist() == [0x05, 0x30, 0x61]
+    assert np.abs(zero.astype(int) - 0xF7).max() <= 1
+    assert above.tolist() == [0x67, 0x00, 0x1F]
+    assert missing.tolist() == [0xB4, 0xB4, 0xB4]
+
+
+def test_values_beyond_the_limit_get_the_colour_of_the_end():
+    assert diverging(np.array([5.0]), 2.0).tolist() == diverging(np.array([2.0]), 2.0).tolist()
+    assert sequential(np.array([5.0]), 2.0).tolist() == sequential(np.array([2.0]), 2.0).tolist()
+
+
+def test_sequential_darkens_from_zero_up():
+    brightness = sequential(np.linspace(0, 1, 9), 1.0).astype(int).sum(1)
+    assert (np.diff(brightness) < 0).all()
+
+
+@pytest.mark.parametrize("scale", [diverging, sequential])
+def test_an_all_zero_map_is_drawn_white_rather_than_dividing_by_zero(scale):
+    assert scale(np.zeros(3), 0.0).min() >= 0xF6
+
+
+def test_an_interval_excludes_zero_beyond_1_96_standard_errors():
+    mean, stderr = np.array([0.2, 0.19, -0.2, 1.0, 0.0]), np.array([0.1, 0.1, 0.1, np.nan, 0.0])
+    assert excludes_zero(mean, stderr).tolist() == [True, False, True, False, False]
+    assert not excludes_zero(mean, None).any()
+
+
+def test_largest_skips_what_is_not_finite():
+    assert largest(np.array([1.0, -3.0, np.nan, np.inf])) == 3.0
+    assert largest(np.array([np.nan])) == 0.0
+
+
+def test_a_head_map_colours_each_cell_by_its_value():
+    mean = np.array([[0.0, 1.0], [-1.0, np.nan]])
+    image = head_map(mean, title="ablation", limit=2.0)
+    for value, colour in zip(mean.ravel(), diverging(mean.ravel(), 2.0), strict=True):
+        assert count(image, colour) >= 40 * 40, value
+
+
+def test_a_head_map_marks_only_the_cells_whose_interval_excludes_zero():
+    mean, stderr = np.full((2, 2), 0.1), np.full((2, 2), 0.2)
+    plain = head_map(mean, stderr, title="t", limit=1.0)
+    stderr[0, 0] = 0.01
+    marked = head_map(mean, stderr, title="t", limit=1.0)
+    cell = diverging(np.array([0.1]), 1.0)[0]
+    assert 20 <= count(plain, cell) - count(marked, cell) <= 100
+    changed = np.argwhere((np.asarray(plain) != np.asarray(marked)).any(-1))
+    assert np.ptp(changed, axis=0).max() < 12  # one dot, in one cell
+
+
+def test_the_scale_defaults_to_the_largest_magnitude():
+    mean = np.array([[0.5, -2.0]])
+    assert head_map(mean, title="t").tobytes() == head_map(mean, title="t", limit=2.0).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2, 2)])
+def test_a_head_map_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=r"\[row, column\].*got values"):
+        head_map(np.zeros(shape), title="t")
+
+
+def test_a_head_map_refuses_standard_errors_of_another_shape():
+    with pytest.raises(ValueError, match=r"standard errors \(2, 3\)"):
+        head_map(np.zeros((2, 2)), np.zeros((2, 3)), title="t")
+
+
+def test_large_models_and_long_titles_stay_within_reason():
+    image = head_map(np.zeros((48, 25)), title="a" * 500, subtitle="b" * 500)
+    assert max(image.size) < 1000
+    assert head_map(np.zeros((12, 300)), title="t", columns="position").width < 2000
+
+
+def test_a_mosaic_shows_every_map_in_its_place():
+    maps = np.zeros((2, 3, 4, 4))
+    maps[1, 2, 3, 0] = 1.0
+    image = mosaic(maps, title="attention", subtitle="a prompt")
+    found = np.argwhere((np.asarray(image) == sequential(np.array([1.0]), 1.0)[0]).all(-1))
+    size = np.ptp(found, axis=0) + 1
+    assert size.tolist() == [12, 12]  # one weight, 12 times enlarged
+    assert found[:, 0].min() > image.height / 2  # in the second row
+    assert found[:, 1].min() > image.width / 4  # in the third column
+
+
+def test_maps_of_long_prompts_shrink_without_losing_their_peaks():
+    maps = np.zeros((1, 2, 300, 300))
+    maps[0, 1, 299, 17] = 1.0
+    image = mosaic(maps, title="attention")
+    assert image.width < 600
+    assert count(image, sequential(np.array([1.0]), 1.0)[0]) == 1
+
+
+def test_a_mosaic_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"\[layer, head, query, key\], got \(2, 2\)"):
+        mosaic(np.zeros((2, 2)), title="t")
