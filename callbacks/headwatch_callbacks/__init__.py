@@ -4,8 +4,10 @@ The names below are imported when they are first used: the command line lives in
 answer `--help` without waiting for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from headwatch import __version__ as __version__
+from headwatch.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
@@ -39,7 +41,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
