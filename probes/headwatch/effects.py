@@ -4,7 +4,7 @@
 `HeadEffects` accumulates the same numbers batch by batch, and over ranks, as a torchmetrics `Metric`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -12,8 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
+from headwatch.cell_names import Coords, Head, counted
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Effects:
     """Effects of many interventions: metric(intervened) − metric(not intervened), per pair and averaged.
 
@@ -28,6 +30,13 @@ class Effects:
         exact: False for a first-order estimate.
         seconds: how long it took.
         given: the metric on each clean prompt with the given heads ablated, `[pair]`; None without such heads.
+        coords: which layers, heads, neurons, positions or sets of heads the axes stand for, by name of the axis:
+            `{"layer": (9, 10), "head": (0, 1, ..., 11)}`; without it, all from 0 on. A set is a tuple of heads.
+        receivers: who alone sees the patch, in path patching: `logits`, or heads as (layer, head); else None.
+        receiver_input: what of the receiving heads sees it: `q`, `k` or `v`; else None.
+
+    Raises:
+        ValueError: coordinates that don't fit the axes.
     """
 
     per_pair: Float[Tensor, "pair *dims"]
@@ -40,6 +49,17 @@ class Effects:
     exact: bool = True
     seconds: float = 0.0
     given: Float[Tensor, " pair"] | None = None
+    coords: Coords = field(default_factory=dict)
+    receivers: str | tuple[Head, ...] | None = None
+    receiver_input: str | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.per_pair.shape[1:])
+        if not self.coords:
+            object.__setattr__(self, "coords", counted(self.dims, shape))
+        found = {dim: len(places) for dim, places in self.coords.items()}
+        if tuple(found) != self.dims or tuple(found.values()) != shape:
+            raise ValueError(f"coords of {found} don't fit effects {shape} of dims={self.dims}")
 
     @property
     def n(self) -> int:

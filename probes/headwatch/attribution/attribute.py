@@ -81,7 +81,18 @@ def attribute_heads(
     assert clean is not None
     seconds = time.perf_counter() - started
     name = sweep.metric.name
-    return Effects(effects, clean, corrupted, sweep.dims, site, kind, name, exact=False, seconds=seconds)
+    return Effects(
+        effects,
+        clean,
+        corrupted,
+        sweep.dims,
+        site,
+        kind,
+        name,
+        exact=False,
+        seconds=seconds,
+        coords=sweep.coords(pairs.clean.shape[1]),
+    )
 
 
 def _check_target(target: str, site: str) -> str:

@@ -70,7 +70,17 @@ def ask(
     corrupted, given = (None if part is None else part.float().cpu() for part in answer[2:])
     seconds = time.perf_counter() - started
     names = (sweep.dims, sweep.site.name, kind, sweep.metric.name)
-    return Effects(per_pair, clean, corrupted, *names, seconds=seconds, given=given)
+    return Effects(
+        per_pair,
+        clean,
+        corrupted,
+        *names,
+        seconds=seconds,
+        given=given,
+        coords=sweep.coords(pairs.clean.shape[1]),
+        receivers=sweep.receivers,
+        receiver_input=None if sweep.paths is None else sweep.paths.into or None,
+    )
 
 
 def _precision(name: str | None, device: torch.device) -> AbstractContextManager[object]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from headwatch.cell_names import Place
 from headwatch.engine.pinned_heads import Head
 from headwatch.interventions.sites import Site
 from headwatch.metrics import Metric, Targets
@@ -65,6 +66,11 @@ class Sweep:
         return tuple(sorted({*self.layers, *(layer for layer, _ in heads)}))
 
     @property
+    def receivers(self) -> str | tuple[Head, ...] | None:
+        """Who alone sees what is replaced: `logits` or some heads; None where everything above does."""
+        return None if self.paths is None else self.paths.receivers or "logits"
+
+    @property
     def dims(self) -> tuple[str, ...]:
         """What the axes of the result after `pair` are."""
         if self.sets is not None:
@@ -72,12 +78,17 @@ class Sweep:
         unit = () if self.units is None else (self.site.unit,)
         return ("layer", *unit, *(("position",) if self.by_position else ()))
 
+    def coords(self, n_positions: int) -> dict[str, tuple[Place, ...]]:
+        """The layers, heads, neurons, positions or sets of heads that those axes stand for, by axis."""
+        if self.sets is not None:
+            return {"set": self.sets}
+        units = {} if self.units is None else {self.site.unit: self.units}
+        positions = {"position": tuple(range(n_positions))} if self.by_position else {}
+        return {"layer": self.layers, **units, **positions}
+
     def shape(self, batch: "Batch") -> tuple[int, ...]:
         """The sizes of those axes."""
-        if self.sets is not None:
-            return (len(self.sets),)
-        units = () if self.units is None else (len(self.units),)
-        return (len(self.layers), *units, *((batch.length,) if self.by_position else ()))
+        return tuple(len(places) for places in self.coords(batch.length).values())
 
 
 @dataclass(frozen=True)
