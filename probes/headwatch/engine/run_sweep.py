@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -21,10 +21,16 @@ from headwatch.engine.pinned_heads import HeldIn, holding
 from headwatch.engine.propagate import Climb, NewValues
 from headwatch.engine.propagate_paths import PathClimb
 from headwatch.engine.read_metric import Reader, readable
-from headwatch.engine.self_check import engine_follows, neurons_are_known
+from headwatch.engine.self_check import Trial, engine_matches_model
 from headwatch.engine.work_items import jobs_of
 from headwatch.interventions.batch import Batch, Sweep, make_batch
-from headwatch.interventions.batching import leading_tokens, read_length, same_length_groups, trim
+from headwatch.interventions.batching import (
+    leading_tokens,
+    read_length,
+    read_lengths,
+    same_length_groups,
+    trim,
+)
 from headwatch.interventions.sites import DIRECTIONS, Replacement, replacement
 from headwatch.interventions.spec import Options, Progress, plan
 from headwatch.metrics import Metric
@@ -100,11 +106,7 @@ class _Asking:
 
     def run(self) -> _Answer:
         """The answer on all pairs."""
-        by_engine = (
-            readable(self.sweep)
-            and engine_follows(self.hooked, self.pairs)
-            and neurons_are_known(self.hooked, self.sweep)
-        )
+        by_engine = readable(self.sweep) and engine_matches_model(self._trial)
         size = self.options.batch_size
         groups = list(
             same_length_groups(self.pairs, self.sweep.metric, self._first_change, size)
@@ -112,12 +114,29 @@ class _Asking:
             else torch.arange(len(self.pairs)).split(size)
         )
         tick = _Ticks(self.options.progress, len(self.pairs))
-        groups, answers = self._in_parts(self._by_engine if by_engine else self._by_hooks, groups, tick)
+        groups, answers = self._in_parts(
+            partial(self._by_engine if by_engine else self._by_hooks, self.sweep), groups, tick
+        )
         order = torch.cat(groups).argsort()
         effects, clean, *others = (_joined(parts, order) for parts in zip(*answers, strict=True))
         assert effects is not None
         assert clean is not None
         return _Answer(effects, clean, *others)
+
+    @property
+    def _trial(self) -> Trial:
+        """The question on a few of its pairs, by either way."""
+        silent = _Ticks(None, len(self.pairs))
+        return Trial(
+            self.hooked,
+            self.pairs,
+            self.sweep,
+            lengths=read_lengths(self.pairs, self.sweep.metric),
+            both=self.kind in DIRECTIONS,
+            batch_size=self.options.batch_size,
+            by_engine=partial(self._by_engine, tick=silent),
+            by_hooks=partial(self._by_hooks, tick=silent),
+        )
 
     def _in_parts(
         self, ask: Callable[[Tensor, "_Ticks"], _Answer], groups: Sequence[Tensor], tick: "_Ticks"
@@ -171,8 +190,8 @@ class _Asking:
         differs = self.pairs.clean != self.pairs.clean[self._source.run.to(self.pairs.clean.device)]
         return torch.where(differs.any(1), differs.int().argmax(1), self.pairs.lengths)
 
-    def _by_engine(self, rows: Tensor, tick: "_Ticks") -> _Answer:
-        some, metric = self.pairs[rows], self.sweep.metric
+    def _by_engine(self, sweep: Sweep, rows: Tensor, tick: "_Ticks") -> _Answer:
+        some, metric = self.pairs[rows], sweep.metric
         length = read_length(some, metric)
         start = min(int(self._first_change[rows.to(some.clean.device)].min()), length - 1)
         batch = make_batch(some, corrupted=False, clean_logits=None)
@@ -192,27 +211,32 @@ class _Asking:
             corrupted = other_reader.plain
             if self.kind == "denoise":
                 reader, other = other_reader, clean_run
-        new = self._new_values(rows, other, length, clean_run.pre[0].dtype)
-        held = self._held(new)
-        if self.sweep.given:
+        new = self._new_values(sweep, rows, other, length, clean_run.pre[0].dtype)
+        held = self._held(sweep, new)
+        if sweep.given:
             base = PlainRun.of(parts, reader.run.ids, answer_only=answer_only, lead=lead, held=held)
             reader = replace(reader, run=base)
             given = reader.plain
-        intervened = self._swept(reader, new, held, start, tick.of(len(rows), self.sweep, batch))
-        effects = (intervened - reader.plain[:, None]).unflatten(1, self.sweep.shape(batch))
+        intervened = self._swept(sweep, reader, new, held, start, tick.of(len(rows), sweep, batch))
+        effects = (intervened - reader.plain[:, None]).unflatten(1, sweep.shape(batch))
         return _Answer(effects, clean, corrupted, given)
 
-    def _held(self, new: NewValues) -> HeldIn:
+    def _held(self, sweep: Sweep, new: NewValues) -> HeldIn:
         """Which heads interventions hold: those of their sets, or the given ones."""
-        sweep = self.sweep
         sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
         return holding(sets, new, self.hooked.layout.n_heads, self.hooked.model.device)
 
     def _swept(
-        self, reader: Reader, new: NewValues, held: HeldIn, start: int, done: Callable[[int], None]
+        self,
+        sweep: Sweep,
+        reader: Reader,
+        new: NewValues,
+        held: HeldIn,
+        start: int,
+        done: Callable[[int], None],
     ) -> Tensor:
         """The metric under each intervention on one run, `[pair, intervention]`."""
-        sweep, base = self.sweep, reader.run
+        base = reader.run
         climb = Climb(base, sweep, reader, new, held) if sweep.paths is None else PathClimb(base, sweep, new)
         jobs = jobs_of(base, reader.batch, sweep, start)
         count = torch.Size(sweep.shape(reader.batch)).numel()
@@ -222,12 +246,14 @@ class _Asking:
         """How many leading tokens are worth computing once for all pairs."""
         return leading_tokens(ids) if self._source.run is None and start == 0 else 0
 
-    def _new_values(self, rows: Tensor, other: PlainRun | None, length: int, dtype: torch.dtype) -> NewValues:
+    def _new_values(
+        self, sweep: Sweep, rows: Tensor, other: PlainRun | None, length: int, dtype: torch.dtype
+    ) -> NewValues:
         """What is written in a layer, from the pair's other run or from elsewhere."""
-        site = self.sweep.site
+        site = sweep.site
         if other is not None:
             return lambda layer: other.activation(site.name, layer)
-        values = self._source.values(self.pairs, rows, site, self.sweep.written, self._activations)
+        values = self._source.values(self.pairs, rows, site, sweep.written, self._activations)
         return lambda layer: trim(site, values[layer].to(self.hooked.model.device, dtype), length)
 
     @cached_property
@@ -238,8 +264,8 @@ class _Asking:
             bound = default_max_tokens(self.hooked.model.device, self.hooked.layout.d_mlp)
         return SweepEngine(bound)
 
-    def _by_hooks(self, rows: Tensor, tick: "_Ticks") -> _Answer:
-        some, metric = self.pairs[rows], self.sweep.metric
+    def _by_hooks(self, sweep: Sweep, rows: Tensor, tick: "_Ticks") -> _Answer:
+        some, metric = self.pairs[rows], sweep.metric
         batch = make_batch(some, corrupted=False, clean_logits=None)
         if metric.name == "kl":
             logits = gpt2.logits(self.hooked.model, batch.ids, batch.mask)
@@ -251,9 +277,9 @@ class _Asking:
             corrupted = other.measure(self.hooked, metric)
             if self.kind == "denoise":
                 base, not_intervened = other, corrupted
-        values = self._source.values(self.pairs, rows, self.sweep.site, self.sweep.written, self._activations)
-        by_hooks = SweepByHooks(self.hooked, base, self.sweep, values)
-        if self.sweep.given:
+        values = self._source.values(self.pairs, rows, sweep.site, sweep.written, self._activations)
+        by_hooks = SweepByHooks(self.hooked, base, sweep, values)
+        if sweep.given:
             given = not_intervened = by_hooks.not_intervened()
         intervened = by_hooks.run()
         tick.add(len(rows))

@@ -1,114 +1,280 @@
-"""Whether the sweep engine computes what a model's own forward does: checked once per model, on a few tokens."""
+"""Whether the sweep engine computes what a model's own forward does: found out anew for every question.
 
-import warnings
-import weakref
-from collections.abc import Hashable
+The engine calls a model's modules in GPT-2's order; a user's own forward may do something else. So before a sweep,
+some of its own prompts and interventions run both ways: the longest prompts, at every position that is read; the
+first tokens of as many prompts as one forward would take; and a few of the question's interventions, with hooks.
+Nothing is remembered from one question to the next, since nothing about a module says that its arithmetic has
+changed. Cost: about ten forwards of one prompt, under 2 % of a sweep over 64 pairs of 15 tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
-from transformers import GPT2LMHeadModel
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from headwatch.engine.base_run import PlainRun
-from headwatch.engine.executor import SweepEngine
-from headwatch.engine.one_forward_each import SweepByHooks
-from headwatch.engine.propagate import Climb
-from headwatch.engine.read_metric import Reader
-from headwatch.engine.work_items import jobs_of
-from headwatch.interventions.batch import Batch, Sweep, make_batch
-from headwatch.interventions.sites import get_site
+from headwatch.engine.executor import out_of_memory
+from headwatch.engine.rounding import allowed_gap, gap, largest
+from headwatch.interventions.batch import Sweep
 from headwatch.metrics import get as get_metric
-from headwatch.model import gpt2
-from headwatch.model.activation_names import parse
+from headwatch.model.activation_names import act_name, parse
 from headwatch.model.gpt2 import GPT2Parts
 from headwatch.model.hooked_model import HookedGPT2
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.warn import warn_user
 
-_CHECKED: weakref.WeakKeyDictionary[nn.Module, tuple[Hashable, str | None]] = weakref.WeakKeyDictionary()
+_LAYERS, _UNITS, _FIRST_TOKENS = 2, 4, 2
+_FAILURES = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
+
+Item = TypeVar("Item")
 
 
-def engine_follows(hooked: HookedGPT2, pairs: PromptPairs) -> bool:
-    """Whether the engine may serve a model; warns once with the reason where it may not.
+class Answer(Protocol):
+    """What a sweep found: effects, and the metric on the runs that they compare with."""
 
-    Checked again when the model's modules, their hooks or its precision have changed.
+    @property
+    def effects(self) -> Tensor:
+        """Effects, `[pair, *dims]`."""
+
+    @property
+    def clean(self) -> Tensor:
+        """The metric on the clean prompts, `[pair]`."""
+
+    @property
+    def corrupted(self) -> Tensor | None:
+        """The metric on the corrupted prompts, where they are run."""
+
+    @property
+    def given(self) -> Tensor | None:
+        """The metric with the given heads replaced, where there are any."""
+
+
+Ask = Callable[[Sweep, Int[Tensor, " some"]], Answer]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A question that can be answered both ways on a few pairs.
+
+    Attributes:
+        hooked: the model.
+        pairs: the question's pairs, on the model's device.
+        sweep: the question.
+        lengths: how many tokens of each prompt the engine runs, `[pair]`.
+        both: whether corrupted prompts are run as well as clean ones.
+        batch_size: how many prompts one forward takes.
+        by_engine: answers a sweep on some pairs by the engine.
+        by_hooks: answers it by the model's own forward.
     """
-    model, structure = hooked.model, _structure(hooked.model)
-    known = _CHECKED.get(model)
-    if known is None or known[0] != structure:
-        reason = _why_not(hooked, pairs)
-        _CHECKED[model] = (structure, reason)
-        if reason is not None:
-            warnings.warn(
-                f"this model takes one forward per intervention, which is slow: {reason}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-    return _CHECKED[model][1] is None
+
+    hooked: HookedGPT2
+    pairs: PromptPairs
+    sweep: Sweep
+    lengths: Int[Tensor, " pair"]
+    both: bool
+    batch_size: int
+    by_engine: Ask
+    by_hooks: Ask
 
 
-def neurons_are_known(hooked: HookedGPT2, sweep: Sweep) -> bool:
-    """Whether the engine may serve what a sweep does with neurons; warns with the reason where it may not."""
-    metric = sweep.metric.activation
-    read = metric is not None and parse(metric.name).name in ("pre", "post")
-    if not read and sweep.site.unit != "neuron":
+def engine_matches_model(trial: Trial, *, required: bool = False) -> bool:
+    """Whether the engine may answer a question; warns where it may not.
+
+    Args:
+        trial: the question.
+        required: raise an error in place of the warning.
+
+    Raises:
+        RuntimeError: the engine is required and can't serve the model.
+    """
+    reason = first_mismatch(trial)
+    if reason is None:
         return True
-    known = GPT2Parts(hooked.model, hooked.layout).knows_neurons()
-    if not known:
-        warnings.warn(
-            "single neurons take one forward per intervention here, which is slow: an MLP is wrapped or not GPT-2's",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-    return known
+    if required:
+        raise RuntimeError(f"engine='exact' can't serve this model: {reason}; engine='auto' takes hooks")
+    warn_user(f"this model takes one forward per intervention, which is slow: {reason}")
+    return False
 
 
-def _structure(model: GPT2LMHeadModel) -> Hashable:
-    """What decides whether the engine follows a model, and changes with it."""
-    modules = tuple(
-        (type(m), len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in vars(m))
-        for m in model.modules()
+def first_mismatch(trial: Trial) -> str | None:
+    """A sentence that says where the engine and the model part and by how much; None where they agree."""
+    if not _neurons_are_known(trial):
+        return "an MLP is wrapped or not GPT-2's, so that its neurons are unknown"
+    prompts = _prompts(trial)
+    metric = trial.sweep.metric.activation
+    logits, cache = trial.hooked.run_with_cache(
+        prompts.ids, prompts.mask, [] if metric is None else [metric.name]
     )
-    return modules, model.dtype, model.device, torch.is_autocast_enabled(model.device.type)
-
-
-def _why_not(hooked: HookedGPT2, pairs: PromptPairs) -> str | None:
-    """A sentence that says where the engine and the model part; None where they agree."""
-    length = min(8, int(pairs.position[0]) + 1)
-    batch = make_batch(_first_prompt(pairs, length), corrupted=False, clean_logits=None)
-    expected = gpt2.logits(hooked.model, batch.ids, None)
     try:
-        run = PlainRun.of(GPT2Parts(hooked.model, hooked.layout), batch.ids, answer_only=True)
-        logits = run.parts.logits(run.pre[-1])
-        if _far(logits, expected):
-            return f"its forward computes something else than its modules in GPT-2's order ({_gap(logits, expected)})"
-        return _ablation_parts(hooked, run, batch)
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        return f"the engine can't run its modules ({type(error).__name__}: {error})"
+        runs = [_base_run(trial, prompts, row) for row in range(len(prompts.lengths))]
+        ours = [run.parts.logits(run.pre[-1])[0] for run in runs]
+    except _FAILURES as error:
+        return _failure(error)
+    scale = largest(logits if metric is None else cache[metric.name])
+    return (
+        _logits_differ(trial, prompts, runs, ours, logits)
+        or _first_tokens_differ(trial, ours[0])
+        or _interventions_differ(trial, scale)
+    )
 
 
-def _ablation_parts(hooked: HookedGPT2, run: PlainRun, batch: Batch) -> str | None:
-    """A sentence where ablating one head by the engine and by a hook differ."""
-    sweep = Sweep(get_site("z"), (0,), (0,), False, get_metric("logit_diff"))
-    zero = torch.zeros(1, device=batch.ids.device, dtype=run.pre[0].dtype)
-    reader = Reader(run, batch, sweep.metric)
-    climb = Climb(run, sweep, reader, lambda layer: zero)
-    by_engine = SweepEngine(max_tokens=1024).run(reader, 1, jobs_of(run, batch, sweep, 0), climb)
-    by_hook = SweepByHooks(hooked, batch, sweep, {0: zero}).run().flatten(1)
-    if _far(by_engine, by_hook):
-        return f"ablating a head by a hook does something else than removing its output ({_gap(by_engine, by_hook)})"
+@dataclass(frozen=True)
+class _Prompts:
+    """Some prompts as the model's own forward takes them, and how many tokens of each the engine runs."""
+
+    ids: Int[Tensor, "prompt pos"]
+    mask: Int[Tensor, "prompt pos"]
+    lengths: list[int]
+
+
+def _prompts(trial: Trial) -> _Prompts:
+    """The longest pair's clean prompt, its corrupted one where that is run, and the shortest, padded."""
+    order, lengths = _longest_first(trial), trial.lengths.tolist()
+    longest, shortest = int(order[0]), int(order[-1])
+    rows, ids = [longest], [trial.pairs.clean[longest]]
+    if trial.both:
+        rows, ids = [longest, longest], [*ids, trial.pairs.corrupted[longest]]
+    if longest != shortest and not (trial.both and lengths[longest] == lengths[shortest]):
+        rows, ids = [*rows, shortest], [*ids, trial.pairs.clean[shortest]]
+    return _Prompts(torch.stack(ids), trial.pairs.attention_mask[rows], [lengths[row] for row in rows])
+
+
+def _longest_first(trial: Trial) -> Int[Tensor, " pair"]:
+    return trial.lengths.argsort(descending=True, stable=True).cpu()
+
+
+def _base_run(trial: Trial, prompts: _Prompts, row: int) -> PlainRun:
+    """The engine's run of one prompt, alone and without padding."""
+    parts = GPT2Parts(trial.hooked.model, trial.hooked.layout)
+    return PlainRun.of(parts, prompts.ids[row : row + 1, : prompts.lengths[row]], answer_only=False)
+
+
+def _logits_differ(
+    trial: Trial, prompts: _Prompts, runs: Sequence[PlainRun], ours: Sequence[Tensor], logits: Tensor
+) -> str | None:
+    """A sentence where the logits differ at some position of a prompt."""
+    allowed = allowed_gap(trial.hooked.model) * largest(logits)
+    for row, (run, own) in enumerate(zip(runs, ours, strict=True)):
+        by_position = gap(own, logits[row, : run.length]).amax(-1)
+        if by_position.max() > allowed:
+            return (
+                "its forward computes something else than its modules in GPT-2's order: logits differ by "
+                f"{by_position.max().item():.2g} at position {int(by_position.argmax())} of a prompt of {run.length} "
+                f"tokens, where the largest is {largest(logits):.2g}{_layer_that_differs(trial, prompts, row, run)}"
+            )
     return None
 
 
-def _first_prompt(pairs: PromptPairs, length: int) -> PromptPairs:
-    """The first tokens of the first clean prompt."""
-    one = pairs[:1]
-    return PromptPairs.from_tokens(one.clean[:, :length], one.clean[:, :length], one.answer, one.foil)
+def _layer_that_differs(trial: Trial, prompts: _Prompts, row: int, run: PlainRun) -> str:
+    """The first layer after which the stream differs, in words; nothing where hooks can't tell."""
+    names = [act_name("resid_post", layer) for layer in range(trial.hooked.layout.n_layers)]
+    try:
+        _, cache = trial.hooked.run_with_cache(prompts.ids, prompts.mask, names)
+    except RuntimeError:
+        return ""
+    for layer, name in enumerate(names):
+        theirs = cache[name][row, : run.length]
+        if gap(run.pre[layer + 1][0], theirs).max() > allowed_gap(trial.hooked.model) * largest(theirs):
+            return f" (the streams part in layer {layer})"
+    return " (the streams are the same after all layers)"
 
 
-def _far(actual: Tensor, expected: Tensor) -> bool:
-    exact = expected.dtype == torch.float32 and not torch.is_autocast_enabled(expected.device.type)
-    scale = max(1.0, expected.abs().max().item())
-    return not bool((actual - expected).abs().max() <= (1e-4 if exact else 5e-2) * scale)
+def _first_tokens_differ(trial: Trial, ours: Float[Tensor, "pos vocab"]) -> str | None:
+    """A sentence where the first prompt's logits are others in a batch of the size that hooks would take."""
+    rows = _longest_first(trial)[: trial.batch_size]
+    ids, mask = (value[rows, :_FIRST_TOKENS] for value in (trial.pairs.clean, trial.pairs.attention_mask))
+    logits, _ = trial.hooked.run_with_cache(ids, mask, [])
+    differs = gap(ours[: ids.shape[1]], logits[0, : len(ours)]).max()
+    if differs <= allowed_gap(trial.hooked.model) * largest(logits):
+        return None
+    return (
+        f"its forward computes something else in a batch of {len(rows)} prompts than for each alone: logits differ "
+        f"by {differs.item():.2g}, where the largest is {largest(logits):.2g}"
+    )
 
 
-def _gap(actual: Tensor, expected: Tensor) -> str:
-    return f"logits differ by {(actual - expected).abs().max().item():.2g}"
+def _interventions_differ(trial: Trial, scale: float) -> str | None:
+    """A sentence where the metric, or what some interventions do to it, is another one with hooks."""
+    rows, some = _longest_first(trial)[:1], _some_of(trial.sweep)
+    try:
+        engine = trial.by_engine(some, rows)
+    except _FAILURES as error:
+        return _failure(error)
+    effects = engine.effects
+    if some.units is not None:
+        unit = _strongest(effects)
+        some, effects = replace(some, units=(some.units[unit],)), effects[:, :, [unit]]
+    hooks = trial.by_hooks(some, rows)
+    allowed = 2 * allowed_gap(trial.hooked.model) * max(scale, largest(hooks.clean))
+    for run in ("clean", "corrupted", "given"):
+        one, other = getattr(engine, run), getattr(hooks, run)
+        if one is not None and gap(one, other).max() > allowed:
+            return f"{some.metric.name} of the {run} prompt is {_both(one, other)}"
+    if gap(effects, hooks.effects).max() > allowed:
+        at = int(gap(effects, hooks.effects).argmax())
+        return (
+            f"an intervention by a hook does something else: {_name_of(some, effects, at)} changes "
+            f"{some.metric.name} by {_both(effects.flatten()[at], hooks.effects.flatten()[at])}"
+        )
+    return None
+
+
+def _both(engine: Tensor, hooks: Tensor) -> str:
+    return f"{engine.item():.4g} by the engine and {hooks.item():.4g} by the model's own forward"
+
+
+def _some_of(sweep: Sweep) -> Sweep:
+    """The sweep with a few of its interventions, those in the lowest layer among them."""
+    if sweep.metric.name == "accuracy":
+        # What jumps where two logits are equal says nothing about rounding.
+        sweep = replace(sweep, metric=get_metric("loss"))
+    if sweep.sets is not None:
+        return replace(sweep, sets=_spread(sweep.sets, _LAYERS))
+    units = None if sweep.units is None else _spread(sweep.units, _UNITS)
+    layers = sorted(sweep.layers)
+    if sweep.paths is not None and sweep.paths.receivers is not None:
+        layers = [layer for layer in layers if layer < sweep.paths.layers[-1]] or layers
+    return replace(sweep, layers=_spread(layers, 1 if sweep.by_position else _LAYERS), units=units)
+
+
+def _spread(items: Sequence[Item], count: int) -> tuple[Item, ...]:
+    """Some items at equal distances, the first and the one in the middle if there are two."""
+    count = min(count, len(items))
+    return tuple(items[len(items) * number // count] for number in range(count))
+
+
+def _strongest(effects: Float[Tensor, "pair layer unit *position"]) -> int:
+    """The unit with the largest effects."""
+    return int(effects.abs().nan_to_num(0).movedim(2, 0).flatten(1).sum(1).argmax())
+
+
+def _name_of(sweep: Sweep, effects: Tensor, index: int) -> str:
+    """An intervention in words."""
+    place = [int(number) for number in torch.unravel_index(torch.tensor(index), effects.shape)][1:]
+    if sweep.sets is not None:
+        return f"replacing {sweep.site.name} of the heads {list(sweep.sets[place[0]])}"
+    words = [f"in layer {sweep.layers[place[0]]}"]
+    if sweep.units is not None:
+        words.insert(0, f"of {sweep.site.unit} {sweep.units[place[1]]}")
+    if sweep.by_position:
+        words.append(f"at position {place[-1]}")
+    return " ".join(["replacing", sweep.site.name, *words])
+
+
+def _failure(error: Exception) -> str:
+    """A sentence for an error that the engine met; running out of memory is none of the model's."""
+    if isinstance(error, RuntimeError) and out_of_memory(error):
+        raise error
+    return f"the engine can't run its modules ({type(error).__name__}: {error})"
+
+
+def _neurons_are_known(trial: Trial) -> bool:
+    """Whether the engine can tell the neurons with which the question deals, if it does."""
+    metric = trial.sweep.metric.activation
+    read = metric is not None and parse(metric.name).name in ("pre", "post")
+    if not read and trial.sweep.site.unit != "neuron":
+        return True
+    return GPT2Parts(trial.hooked.model, trial.hooked.layout).knows_neurons()

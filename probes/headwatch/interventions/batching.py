@@ -17,7 +17,7 @@ def same_length_groups(
     pairs: PromptPairs, metric: Metric, first_change: Int[Tensor, " pair"], size: int
 ) -> Iterator[Int[Tensor, " some"]]:
     """Indices of pairs that are read at the same position and first change at the same one, `size` at most."""
-    lengths = _read_lengths(pairs, metric)
+    lengths = read_lengths(pairs, metric)
     keys = torch.stack([lengths, torch.minimum(first_change, lengths - 1)], dim=1).cpu()
     for key in keys.unique(dim=0):
         yield from (keys == key).all(1).nonzero()[:, 0].split(size)
@@ -25,7 +25,7 @@ def same_length_groups(
 
 def read_length(pairs: PromptPairs, metric: Metric) -> int:
     """How many positions of these prompts matter to a metric; the same for all of them."""
-    return int(_read_lengths(pairs, metric).max())
+    return int(read_lengths(pairs, metric).max())
 
 
 def leading_tokens(ids: Int[Tensor, "pair pos"]) -> int:
@@ -43,5 +43,6 @@ def trim(site: Site, value: Tensor, length: int) -> Tensor:
     return value[:, :, :length, :length] if site.is_pattern else value[:, :length]
 
 
-def _read_lengths(pairs: PromptPairs, metric: Metric) -> Int[Tensor, " pair"]:
+def read_lengths(pairs: PromptPairs, metric: Metric) -> Int[Tensor, " pair"]:
+    """How many positions of each prompt matter to a metric."""
     return pairs.lengths if metric.reads == "sequence" else pairs.position + 1

@@ -47,11 +47,12 @@ def test_denoising_through_receivers_in_chosen_layers():
 @pytest.mark.parametrize("mlps", ["recomputed", "frozen"])
 def test_hooks_give_the_same(receivers, mlps, monkeypatch):
     model, pairs, into = tiny_gpt2(seed=4), random_pairs(2, 5), None if receivers == "logits" else "k"
-    monkeypatch.setattr("headwatch.engine.run_sweep.engine_follows", lambda hooked, pairs: False)
+    monkeypatch.setattr("headwatch.engine.run_sweep.engine_matches_model", lambda trial: False)
     effects = hw.patch_paths(model, pairs, receivers, into, mlps=mlps)
     close(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_attention_is_not_run_again_on_the_way_to_the_receivers():
     model, pairs = tiny_gpt2(n_layer=4), random_pairs(2, 6, shared=0)
     hw.patch_paths(model, pairs)
@@ -60,8 +61,6 @@ def test_attention_is_not_run_again_on_the_way_to_the_receivers():
         calls.append(x.shape),
         plain(x),
     )[1]
-    hw.patch_paths(model, pairs)
-    calls.clear()
     hw.patch_paths(model, pairs)
     assert len(calls) == 2  # the clean and the corrupted run
 

