@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/ready
 BENCH := .venv/bench
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(READY)
 	$(BIN)/python examples/ioi_demo.py
@@ -15,6 +15,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Strict: a warning is an error, and so is a cell of the walkthrough that fails.
+docs: $(READY)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo "docs/_build/index.html"
 
 bench: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.run

@@ -1,0 +1,41 @@
+"""The documentation site: pages beside this file, and the reference from the docstrings."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import headwatch
+
+project = "headwatch"
+author = "headwatch contributors"
+copyright = "2026, headwatch contributors"
+release = version = headwatch.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autoclass_content = "class"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+default_role = "code"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "auto"
+nb_execution_timeout = 60
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+html_theme = "furo"
+html_title = f"headwatch {release}"
+html_static_path: list[str] = []
