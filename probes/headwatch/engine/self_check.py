@@ -27,6 +27,11 @@ from headwatch.prompts.pairs import PromptPairs
 from headwatch.warn import warn_user
 
 _LAYERS, _UNITS, _FIRST_TOKENS = 2, 4, 2
+_RUNS = {
+    "clean": "on the clean prompt",
+    "corrupted": "on the corrupted prompt",
+    "given": "with the given heads replaced",
+}
 _FAILURES = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 
 Item = TypeVar("Item")
@@ -209,10 +214,10 @@ def _interventions_differ(trial: Trial, scale: float) -> str | None:
         some, effects = replace(some, units=(some.units[unit],)), effects[:, :, [unit]]
     hooks = trial.by_hooks(some, rows)
     allowed = 2 * allowed_gap(trial.hooked.model) * max(scale, largest(hooks.clean))
-    for run in ("clean", "corrupted", "given"):
+    for run, where in _RUNS.items():
         one, other = getattr(engine, run), getattr(hooks, run)
         if one is not None and gap(one, other).max() > allowed:
-            return f"{some.metric.name} of the {run} prompt is {_both(one, other)}"
+            return f"{some.metric.name} {where} is {_both(one, other)}"
     if gap(effects, hooks.effects).max() > allowed:
         at = int(gap(effects, hooks.effects).argmax())
         return (
