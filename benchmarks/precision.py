@@ -27,9 +27,11 @@ def questions(model: GPT2LMHeadModel) -> dict[str, Question]:
     zero, patch = (hw.PromptPairs.from_tokens(*prompts(job, model.config)) for job in jobs(15)[:2])
     return {
         "zero ablation, logit difference": lambda **more: hw.ablate_heads(
-            model, zero, "zero", "logit_diff", **more
+            model, zero, kind="zero", metric="logit_diff", **more
         ),
-        "mean ablation, loss": lambda **more: hw.ablate_heads(model, zero, "mean", "loss", **more),
+        "mean ablation, loss": lambda **more: hw.ablate_heads(
+            model, zero, kind="mean", metric="loss", **more
+        ),
         "patching z, logit difference": lambda **more: hw.patch_activations(model, patch, **more),
     }
 

@@ -1,140 +1,200 @@
 """Ablation: what a prediction loses when one part of the model is switched off."""
 
 from collections.abc import Sequence
+from typing import Unpack, overload
 
 from torch import nn
 
+from headwatch.cell_names import Head
 from headwatch.effects import Effects
-from headwatch.engine.pinned_heads import Head
-from headwatch.engine.run_sweep import ask
-from headwatch.interventions.sites import known_ablation
-from headwatch.interventions.spec import Options, Progress
-from headwatch.metrics import Metric
+from headwatch.engine.run_sweep import run_sweep
+from headwatch.interventions.options import SweepOptions, spell_out_options
+from headwatch.interventions.sites import ABLATIONS, AblationKind, SiteName
+from headwatch.metrics import Metric, MetricList
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import one_of
 
 
+@overload
 def ablate_heads(
     model: nn.Module,
     pairs: PromptPairs,
-    kind: str = "mean",
-    metric: str | Metric = "loss",
     *,
-    given: Sequence[Head] = (),
-    layers: Sequence[int] | None = None,
-    by_position: bool = False,
-    batch_size: int = 64,
-    max_tokens_per_batch: int | None = None,
-    precision: str | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Effects:
-    """The effect of ablating each head's z, on the clean prompts.
+    kind: AblationKind = ...,
+    metric: str | Metric | None = ...,
+    **options: Unpack[SweepOptions],
+) -> Effects: ...
+
+
+@overload
+def ablate_heads(
+    model: nn.Module,
+    pairs: PromptPairs,
+    *,
+    kind: AblationKind = ...,
+    metric: MetricList,
+    **options: Unpack[SweepOptions],
+) -> dict[str, Effects]: ...
+
+
+@spell_out_options
+def ablate_heads(
+    model: nn.Module,
+    pairs: PromptPairs,
+    *,
+    kind: str = "mean",
+    metric: str | Metric | MetricList | None = None,
+    **options: Unpack[SweepOptions],
+) -> Effects | dict[str, Effects]:
+    """The effect of ablating each head's z, on the clean prompts: metric(ablated) − metric(clean).
 
     A head whose ablation hurts has a positive loss effect and a negative logit-difference effect. Zero ablation
     overstates importance, since it also removes what a head always adds (Li & Janson 2024): `mean` is the default.
 
-    Args: as for `ablate`, and
-        given: heads, as (layer, head), that are ablated in all runs: effects are then those of ablating one head
-            more, metric(given heads and this one ablated) − metric(given heads ablated). That shows backup heads,
-            which step in where a head is missing (Wang et al. 2022) and which single ablations miss.
+    Example::
+
+        effects = hw.ablate_heads(model, pairs, kind="mean", metric="loss")
+        effects.mean[9, 6]                                                  # nats
+        backup = hw.ablate_heads(model, pairs, given=[(9, 6), (9, 9)])      # one more head where these are gone
+
+    Args:
+        model: a GPT-2, or a module that contains one.
+        pairs: the prompt pairs; only their clean prompts are run.
+        kind: what z becomes: `zero`, `mean`, `position_mean` or `resample`.
+        metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
+            pairs' own.
+        **options: see `SweepOptions`.
 
     Returns:
-        Effects `[layer, head]`, or `[layer, head, position]`; 0 for the given heads themselves.
+        Effects `[layer, head]`, with a last axis `position` if asked for; for several metrics a dict of them by the
+        metric's name. 0 for the given heads themselves.
 
     Raises:
-        ValueError: as for `ablate`, or a head that the model lacks.
+        ValueError: a bad argument, an option that has no effect here, pairs that don't fit the model, or prompts of
+            several lengths where one is needed.
+        RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    options = Options(
-        layers=layers,
-        by_position=by_position,
-        batch_size=batch_size,
-        max_tokens_per_batch=max_tokens_per_batch,
-        precision=precision,
-        seed=seed,
-        progress=progress,
-        given=given,
-    )
-    return ask(model, pairs, "z", known_ablation(kind), metric, options)
+    return run_sweep(model, pairs, "z", one_of("kind", kind, ABLATIONS), metric, options)
 
 
+@overload
 def ablate_head_sets(
     model: nn.Module,
     pairs: PromptPairs,
     sets: Sequence[Sequence[Head]],
-    kind: str = "mean",
-    metric: str | Metric = "loss",
     *,
-    batch_size: int = 64,
-    max_tokens_per_batch: int | None = None,
-    precision: str | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Effects:
+    kind: AblationKind = ...,
+    metric: str | Metric | None = ...,
+    **options: Unpack[SweepOptions],
+) -> Effects: ...
+
+
+@overload
+def ablate_head_sets(
+    model: nn.Module,
+    pairs: PromptPairs,
+    sets: Sequence[Sequence[Head]],
+    *,
+    kind: AblationKind = ...,
+    metric: MetricList,
+    **options: Unpack[SweepOptions],
+) -> dict[str, Effects]: ...
+
+
+@spell_out_options
+def ablate_head_sets(
+    model: nn.Module,
+    pairs: PromptPairs,
+    sets: Sequence[object],
+    *,
+    kind: str = "mean",
+    metric: str | Metric | MetricList | None = None,
+    **options: Unpack[SweepOptions],
+) -> Effects | dict[str, Effects]:
     """The effect of ablating each of some sets of heads, all heads of a set at once, on the clean prompts.
 
-    Args: as for `ablate`, and
-        sets: the sets, each of heads as (layer, head), in any layers: `[[(9, 6), (9, 9)], [(10, 0)]]`.
+    Example::
+
+        joint = hw.ablate_head_sets(model, pairs, [[(9, 6), (9, 9)], [(10, 0)]])
+        joint.mean                                                          # [set]
+
+    Args:
+        model: a GPT-2, or a module that contains one.
+        pairs: the prompt pairs; only their clean prompts are run.
+        sets: the sets, each of heads as (layer, head), in any layers.
+        kind: what z becomes: `zero`, `mean`, `position_mean` or `resample`.
+        metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
+            pairs' own.
+        **options: see `SweepOptions`.
 
     Returns:
-        Effects `[set]`.
+        Effects `[set]`; for several metrics a dict of them by the metric's name.
 
     Raises:
-        ValueError: as for `ablate`, no sets, an empty one, or a head that the model lacks.
+        ValueError: as for `ablate_heads`; no sets, an empty one, or a head that the model lacks.
+        RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    options = Options(
-        batch_size=batch_size,
-        max_tokens_per_batch=max_tokens_per_batch,
-        precision=precision,
-        seed=seed,
-        progress=progress,
-        sets=sets,
-    )
-    return ask(model, pairs, "z", known_ablation(kind), metric, options)
+    return run_sweep(model, pairs, "z", one_of("kind", kind, ABLATIONS), metric, options, sets=sets)
 
 
+@overload
+def ablate(
+    model: nn.Module,
+    pairs: PromptPairs,
+    site: SiteName = ...,
+    *,
+    kind: AblationKind = ...,
+    metric: str | Metric | None = ...,
+    **options: Unpack[SweepOptions],
+) -> Effects: ...
+
+
+@overload
+def ablate(
+    model: nn.Module,
+    pairs: PromptPairs,
+    site: SiteName = ...,
+    *,
+    kind: AblationKind = ...,
+    metric: MetricList,
+    **options: Unpack[SweepOptions],
+) -> dict[str, Effects]: ...
+
+
+@spell_out_options
 def ablate(
     model: nn.Module,
     pairs: PromptPairs,
     site: str = "z",
-    kind: str = "mean",
-    metric: str | Metric = "loss",
     *,
-    layers: Sequence[int] | None = None,
-    neurons: Sequence[int] | None = None,
-    by_position: bool = False,
-    batch_size: int = 64,
-    max_tokens_per_batch: int | None = None,
-    precision: str | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Effects:
+    kind: str = "mean",
+    metric: str | Metric | MetricList | None = None,
+    **options: Unpack[SweepOptions],
+) -> Effects | dict[str, Effects]:
     """The effect of ablating any site, on the clean prompts: metric(ablated) − metric(clean).
+
+    Example::
+
+        layers = hw.ablate(model, pairs, "mlp_out")                         # [layer]
+        neurons = hw.ablate(model, pairs, "post", layers=9, neurons=range(100))
 
     Args:
         model: a GPT-2, or a module that contains one.
         pairs: the prompt pairs; only their clean prompts are run.
         site: `z`, `q`, `k`, `v`, `pattern` or `result` head by head; `attn_out`, `mlp_out`, `resid_pre`,
             `resid_mid` or `resid_post` as whole layers; `post` or `pre` neuron by neuron.
-        kind: `zero`, `mean`, `position_mean` or `resample`.
-        metric: a name or a `Metric`; see `headwatch.metrics`.
-        layers: only these layers, in this order; None for all.
-        neurons: only these neurons; None for all; only for `post` and `pre`.
-        by_position: one position at a time rather than all at once; needs prompts of one length.
-        batch_size: pairs whose plain runs are kept at once.
-        max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
-            a default that suits the device. Running out of memory halves it, with a warning.
-        precision: `bf16` for a quick screening in bfloat16, at an error of some per cent of the largest effect
-            (docs/precision.md has figures); None for the model's own and its surroundings'.
-        seed: for `resample`.
-        progress: called with the pairs done and all pairs.
+        kind: what the site becomes: `zero`, `mean`, `position_mean` or `resample`.
+        metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
+            pairs' own.
+        **options: see `SweepOptions`.
 
     Returns:
-        Effects `[layer]`, `[layer, head]` or `[layer, neuron]`, with a last axis `position` if asked for.
+        Effects `[layer]`, `[layer, head]` or `[layer, neuron]`, with a last axis `position` if asked for; for several
+        metrics a dict of them by the metric's name.
 
     Raises:
-        ValueError: a bad argument, pairs that don't fit the model, or prompts of several lengths where one is needed.
+        ValueError: a bad argument, an option that has no effect here, pairs that don't fit the model, or prompts of
+            several lengths where one is needed.
+        RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    options = Options(
-        layers, neurons, by_position, batch_size, max_tokens_per_batch, seed, progress, precision
-    )
-    return ask(model, pairs, site, known_ablation(kind), metric, options)
+    return run_sweep(model, pairs, site, one_of("kind", kind, ABLATIONS), metric, options)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from headwatch.model.activation_names import NameLike, parse, resolve
+from headwatch.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -162,18 +163,19 @@ def _summed(probabilities: Tensor, tokens: Tensor) -> Tensor:
     return (picked * (tokens >= 0)).sum(-1)
 
 
-METRICS = {
-    "loss": Metric("loss", "vocabulary", loss),
-    "logit_diff": Metric("logit_diff", "answers", logit_diff),
-    "prob": Metric("prob", "vocabulary", prob),
-    "prob_diff": Metric("prob_diff", "vocabulary", prob_diff),
-    "accuracy": Metric("accuracy", "vocabulary", accuracy),
-    "kl": Metric("kl", "vocabulary", kl),
-    "sequence_loss": Metric("sequence_loss", "sequence", sequence_loss),
-}
+MetricList = list[str] | list[Metric] | list[str | Metric] | tuple[str | Metric, ...]
+
+METRICS: Registry[Metric] = Registry("metric")
+METRICS.register("loss", Metric("loss", "vocabulary", loss))
+METRICS.register("logit_diff", Metric("logit_diff", "answers", logit_diff))
+METRICS.register("prob", Metric("prob", "vocabulary", prob))
+METRICS.register("prob_diff", Metric("prob_diff", "vocabulary", prob_diff))
+METRICS.register("accuracy", Metric("accuracy", "vocabulary", accuracy))
+METRICS.register("kl", Metric("kl", "vocabulary", kl))
+METRICS.register("sequence_loss", Metric("sequence_loss", "sequence", sequence_loss))
 
 
-def get(metric: str | Metric) -> Metric:
+def get_metric(metric: str | Metric) -> Metric:
     """The metric of a name; a `Metric` is passed through.
 
     Raises:
@@ -181,11 +183,9 @@ def get(metric: str | Metric) -> Metric:
     """
     if isinstance(metric, Metric):
         return metric
-    if metric not in METRICS:
-        raise ValueError(
-            f"unknown metric {metric!r}; known: {', '.join(METRICS)}, or hw.metrics.activation('post3', neuron=17)"
-        )
-    return METRICS[metric]
+    if not isinstance(metric, str):
+        raise ValueError(f"metric={metric!r}: give a name, a Metric, or a list of them")
+    return METRICS.find(metric, ", or hw.metrics.activation('post3', neuron=17)")
 
 
 def activation(name: NameLike, *, neuron: int = 0, head: int | None = None, key: int | None = None) -> Metric:

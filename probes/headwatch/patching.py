@@ -1,38 +1,67 @@
 """Activation patching: what one run's activation does in the other run (Vig et al. 2020; Meng et al. 2022)."""
 
-from collections.abc import Sequence
+from typing import Literal, Unpack, overload
 
 from torch import nn
 
 from headwatch.effects import Effects
-from headwatch.engine.pinned_heads import Head
-from headwatch.engine.run_sweep import ask
+from headwatch.engine.run_sweep import run_sweep
+from headwatch.interventions.arguments import heads
 from headwatch.interventions.batch import Paths
-from headwatch.interventions.sites import known_direction
-from headwatch.interventions.spec import Options, Progress
-from headwatch.metrics import Metric
+from headwatch.interventions.options import Heads, SweepOptions, spell_out_options
+from headwatch.interventions.sites import DIRECTIONS, Direction, SiteName
+from headwatch.metrics import Metric, MetricList
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import one_of
+
+ReceiverInput = Literal["q", "k", "v"]
+Mlps = Literal["recomputed", "frozen"]
 
 
+@overload
+def patch_activations(
+    model: nn.Module,
+    pairs: PromptPairs,
+    site: SiteName = ...,
+    *,
+    direction: Direction = ...,
+    metric: str | Metric | None = ...,
+    **options: Unpack[SweepOptions],
+) -> Effects: ...
+
+
+@overload
+def patch_activations(
+    model: nn.Module,
+    pairs: PromptPairs,
+    site: SiteName = ...,
+    *,
+    direction: Direction = ...,
+    metric: MetricList,
+    **options: Unpack[SweepOptions],
+) -> dict[str, Effects]: ...
+
+
+@spell_out_options
 def patch_activations(
     model: nn.Module,
     pairs: PromptPairs,
     site: str = "z",
-    direction: str = "denoise",
-    by_position: bool = False,
-    metric: str | Metric = "logit_diff",
     *,
-    layers: Sequence[int] | None = None,
-    neurons: Sequence[int] | None = None,
-    batch_size: int = 64,
-    max_tokens_per_batch: int | None = None,
-    precision: str | None = None,
-    progress: Progress | None = None,
-) -> Effects:
-    """The effect of patching a site from the other prompt of the pair.
+    direction: str = "denoise",
+    metric: str | Metric | MetricList | None = None,
+    **options: Unpack[SweepOptions],
+) -> Effects | dict[str, Effects]:
+    """The effect of patching a site from the other prompt of the pair: metric(patched) − metric(not patched).
 
     Denoising (clean into corrupted) shows what suffices to restore the behaviour, noising (corrupted into clean)
     what is necessary for it (Heimersheim & Nanda 2024).
+
+    Example::
+
+        patched = hw.patch_activations(model, pairs, site="z")
+        patched.normalized[9, 6]                                            # 0 as corrupted, 1 as clean
+        where = hw.patch_activations(model, pairs, site="resid_pre", by_position=True)   # [layer, position]
 
     Args:
         model: a GPT-2, or a module that contains one.
@@ -40,99 +69,110 @@ def patch_activations(
         site: `z`, `q`, `k`, `v`, `pattern` or `result` head by head; `resid_pre`, `resid_mid`, `resid_post`,
             `attn_out` or `mlp_out` as whole layers; `post` or `pre` neuron by neuron.
         direction: `denoise` runs the corrupted prompt with the clean activation, `noise` the other way round.
-        by_position: one position at a time rather than all at once; needs prompts of one length.
-        metric: a name or a `Metric`; see `headwatch.metrics`.
-        layers: only these layers, in this order; None for all.
-        neurons: only these neurons; None for all; only for `post` and `pre`.
-        batch_size: pairs whose plain runs are kept at once.
-        max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
-            a default that suits the device. Running out of memory halves it, with a warning.
-        precision: `bf16` for a quick screening in bfloat16, at an error of some per cent of the largest effect
-            (docs/precision.md has figures); None for the model's own and its surroundings'.
-        progress: called with the pairs done and all pairs.
+        metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
+            pairs' own.
+        **options: see `SweepOptions`.
 
     Returns:
         Effects `[layer]`, `[layer, head]` or `[layer, neuron]`, with a last axis `position` if asked for; also
-        `normalized`, where 0 is as corrupted and 1 as clean.
+        `normalized`, where 0 is as corrupted and 1 as clean. For several metrics a dict of them by the metric's name.
 
     Raises:
-        ValueError: a bad argument, pairs that don't fit the model, or prompts of several lengths where one is needed.
+        ValueError: a bad argument, an option that has no effect here, pairs that don't fit the model, or prompts of
+            several lengths where one is needed.
+        RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    options = Options(
-        layers,
-        neurons,
-        by_position,
-        batch_size,
-        max_tokens_per_batch,
-        progress=progress,
-        precision=precision,
-    )
-    return ask(model, pairs, site, known_direction(direction), metric, options)
+    return run_sweep(model, pairs, site, one_of("direction", direction, DIRECTIONS), metric, options)
 
 
+@overload
 def patch_paths(
     model: nn.Module,
     pairs: PromptPairs,
-    receivers: str | Sequence[Head] = "logits",
-    into: str | None = None,
-    direction: str = "noise",
-    metric: str | Metric = "logit_diff",
+    receivers: Literal["logits"] | Heads = ...,
     *,
+    receiver_input: ReceiverInput | None = ...,
+    direction: Direction = ...,
+    mlps: Mlps = ...,
+    metric: str | Metric | None = ...,
+    **options: Unpack[SweepOptions],
+) -> Effects: ...
+
+
+@overload
+def patch_paths(
+    model: nn.Module,
+    pairs: PromptPairs,
+    receivers: Literal["logits"] | Heads = ...,
+    *,
+    receiver_input: ReceiverInput | None = ...,
+    direction: Direction = ...,
+    mlps: Mlps = ...,
+    metric: MetricList,
+    **options: Unpack[SweepOptions],
+) -> dict[str, Effects]: ...
+
+
+@spell_out_options
+def patch_paths(
+    model: nn.Module,
+    pairs: PromptPairs,
+    receivers: object = "logits",
+    *,
+    receiver_input: str | None = None,
+    direction: str = "noise",
     mlps: str = "recomputed",
-    layers: Sequence[int] | None = None,
-    batch_size: int = 64,
-    max_tokens_per_batch: int | None = None,
-    precision: str | None = None,
-    progress: Progress | None = None,
-) -> Effects:
+    metric: str | Metric | MetricList | None = None,
+    **options: Unpack[SweepOptions],
+) -> Effects | dict[str, Effects]:
     """The effect of each head on some receivers alone: its z is patched, and only they see it (Wang et al. 2022).
 
     All other heads stay as they are without the patch, so that nothing passes through the attention of another
     head; from the receivers on everything is computed. With `receivers="logits"` that is a head's direct effect.
 
+    Example::
+
+        direct = hw.patch_paths(model, pairs)                               # each head's own effect on the logits
+        feeders = hw.patch_paths(model, pairs, [(9, 6), (9, 9)], receiver_input="q")
+
     Args:
         model: a GPT-2, or a module that contains one.
         pairs: the prompt pairs.
-        receivers: `logits`, or heads as (layer, head), which are patched together: `[(9, 6), (9, 9)]`.
-        into: what of the receiving heads sees the patch: `q`, `k` or `v`; None for the logits.
+        receivers: `logits`, or heads as (layer, head), which are patched together.
+        receiver_input: what of the receiving heads sees the patch: `q`, `k` or `v`; None for the logits.
         direction: `noise` runs the clean prompt with the sender's corrupted z, `denoise` the other way round.
-        metric: a name or a `Metric`; see `headwatch.metrics`.
         mlps: whether the MLPs between sender and receiver see the patch: `recomputed` (Wang et al. 2022), or
             `frozen` for the path through the residual stream alone (Goldowsky-Dill et al. 2023).
-        layers: senders in these layers only, in this order; None for all.
-        batch_size: pairs whose plain runs are kept at once.
-        max_tokens_per_batch: as for `patch_activations`.
-        precision: as for `patch_activations`.
-        progress: called with the pairs done and all pairs.
+        metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
+            pairs' own.
+        **options: see `SweepOptions`; `layers` and `heads` choose the senders.
 
     Returns:
-        Effects of the senders `[layer, head]`; 0 from the last receiver's layer on.
+        Effects of the senders `[layer, head]`; 0 from the last receiver's layer on. For several metrics a dict of them
+        by the metric's name.
 
     Raises:
-        ValueError: a bad argument, a head that the model lacks, or pairs that don't fit the model.
+        ValueError: a bad argument, an option that has no effect here, a head that the model lacks, or pairs that don't
+            fit the model.
+        RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    paths = _paths(receivers, into, mlps)
-    options = Options(
-        layers=layers,
-        batch_size=batch_size,
-        max_tokens_per_batch=max_tokens_per_batch,
-        precision=precision,
-        progress=progress,
-        paths=paths,
-    )
-    return ask(model, pairs, "z", known_direction(direction), metric, options)
+    kind, paths = one_of("direction", direction, DIRECTIONS), _paths(receivers, receiver_input, mlps)
+    return run_sweep(model, pairs, "z", kind, metric, options, paths=paths)
 
 
-def _paths(receivers: str | Sequence[Head], into: str | None, mlps: str) -> Paths:
+def _paths(receivers: object, receiver_input: object, mlps: str) -> Paths:
     """The open paths, or a sentence that says what is wrong with them."""
-    if mlps not in ("recomputed", "frozen"):
-        raise ValueError(f"unknown mlps={mlps!r}; known: recomputed, frozen")
+    one_of("mlps", mlps, ("recomputed", "frozen"))
     if isinstance(receivers, str):
         if receivers != "logits":
             raise ValueError(f"receivers={receivers!r}: give 'logits' or heads such as [(9, 6), (9, 9)]")
-        if into is not None:
-            raise ValueError(f"into={into!r} has no effect with receivers='logits': leave it out")
+        if receiver_input is not None:
+            raise ValueError(
+                f"receiver_input={receiver_input!r} has no effect with receivers='logits': leave it out"
+            )
         return Paths(None, "", mlps)
-    if into not in ("q", "k", "v"):
-        raise ValueError(f"into={into!r}: say what of the receiving heads sees the patch: 'q', 'k' or 'v'")
-    return Paths(tuple(receivers), into, mlps)
+    if receiver_input not in ("q", "k", "v"):
+        raise ValueError(
+            f"receiver_input={receiver_input!r}: say what of the receiving heads sees the patch: 'q', 'k' or 'v'"
+        )
+    return Paths(heads("receivers", receivers, at_least_one=True), str(receiver_input), mlps)

@@ -25,7 +25,14 @@ def test_chosen_layers_keep_their_numbers_and_their_order(model):
 
 def test_chosen_neurons_and_positions(model):
     effects = hw.ablate(
-        model, random_pairs(3), site="post", kind="zero", layers=[1], neurons=[100, 7], by_position=True
+        model,
+        random_pairs(3),
+        site="post",
+        kind="zero",
+        layers=[1],
+        neurons=[100, 7],
+        by_position=True,
+        metric="loss",
     )
     assert effects.dims == ("layer", "neuron", "position")
     assert effects.coords == {"layer": (1,), "neuron": (100, 7), "position": tuple(range(9))}
@@ -37,7 +44,7 @@ def test_whole_layers(model):
 
 
 def test_sets_are_the_heads_in_them(model):
-    effects = hw.ablate_head_sets(model, random_pairs(3), sets=[[(2, 1), (0, 3)], [(1, 1)]])
+    effects = hw.ablate_head_sets(model, random_pairs(3), sets=[[(2, 1), (0, 3)], [(1, 1)]], metric="loss")
     assert effects.coords == {"set": (((2, 1), (0, 3)), ((1, 1),))}
 
 
@@ -50,7 +57,7 @@ def test_first_order(model, by_position):
 
 def test_paths_say_who_receives(model):
     assert hw.patch_paths(model, random_pairs(3)).receivers == "logits"
-    assert hw.ablate_heads(model, random_pairs(3)).receivers is None
+    assert hw.ablate_heads(model, random_pairs(3), metric="loss").receivers is None
 
 
 def test_without_coords_an_axis_counts_from_0():

@@ -62,7 +62,7 @@ def test_a_metric_of_the_answer_position(name, leading):
         logits[..., :2, :].scatter_(-1, at.answer[:2, None].expand(*leading, 2, 1), 20.0)
     rows = logits.double().numpy().reshape(-1, PAIRS, VOCAB)
     expected = [[one_pair(name, run[i], i, at) for i in range(PAIRS)] for run in rows]
-    close(metrics.get(name)(logits, at), np.reshape(expected, (*leading, PAIRS)))
+    close(metrics.get_metric(name)(logits, at), np.reshape(expected, (*leading, PAIRS)))
 
 
 @pytest.mark.parametrize("leading", [(), (3,)])
@@ -77,7 +77,7 @@ def test_prob_diff_of_sets_of_answers_leaves_out_their_padding(leading):
     ):
         p = softmax(row)
         expected.append(sum(p[t] for t in right if t >= 0) - sum(p[t] for t in wrong if t >= 0))
-    close(metrics.get("prob_diff")(logits, at), np.reshape(expected, (*leading, PAIRS)))
+    close(metrics.get_metric("prob_diff")(logits, at), np.reshape(expected, (*leading, PAIRS)))
 
 
 @pytest.mark.parametrize("leading", [(), (3,)])
@@ -98,12 +98,12 @@ def test_sequence_loss_is_the_mean_over_each_prompts_real_tokens(leading):
 def test_a_very_sure_model_has_finite_numbers(name):
     at = targets()
     logits = torch.zeros(PAIRS, VOCAB).scatter_(-1, at.foil[:, None], 500.0)
-    assert metrics.get(name)(logits, at).isfinite().all()
+    assert metrics.get_metric(name)(logits, at).isfinite().all()
 
 
 def test_kl_to_the_clean_run_itself_is_0():
     at = targets()
-    close(metrics.get("kl")(at.clean_logits, at), np.zeros(PAIRS))
+    close(metrics.get_metric("kl")(at.clean_logits, at), np.zeros(PAIRS))
 
 
 @pytest.mark.parametrize("metric", [METRICS["sequence_loss"], metrics.activation("post1")])
@@ -114,17 +114,17 @@ def test_a_metric_that_reads_more_than_the_answer_position_says_so(metric):
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_a_metric_is_found_by_its_name(name):
-    found = metrics.get(name)
+    found = metrics.get_metric(name)
     assert isinstance(found, Metric)
     assert found.name == name
-    assert metrics.get(found) is found
+    assert metrics.get_metric(found) is found
 
 
 def test_an_unknown_metric_is_an_error_that_names_all():
     with pytest.raises(
         ValueError, match=r"unknown metric 'zebra'; known: loss, .*activation\('post3', neuron=17\)"
     ):
-        metrics.get("zebra")
+        metrics.get_metric("zebra")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_results_stand_at_the_trainers_steps_with_its_losses(tmp_path):
     trainer, *_ = train(tmp_path, Copy(), ours)
     record = Record.read(tmp_path / "run")
     assert [entry.step for entry in record.effects] == [0, 4, 6]
-    wanted = ablate_heads(seen[4], PAIRS, "mean", "loss")
+    wanted = ablate_heads(seen[4], PAIRS, kind="mean", metric="loss")
     assert np.allclose(record.effects[1].mean, wanted.mean.numpy(), atol=1e-5)
     logged = {row["step"]: row["loss"] for row in trainer.state.log_history if "loss" in row}
     assert record.scalars["loss"].steps.tolist() == sorted(logged)

@@ -6,10 +6,12 @@ from typing import Unpack
 from transformers import GPT2LMHeadModel
 
 from headwatch.ablation import ablate_heads
-from headwatch.interventions.sites import known_ablation
-from headwatch.interventions.spec import Options, plan
+from headwatch.interventions.options import Options, Precision
+from headwatch.interventions.sites import ABLATIONS, AblationKind
+from headwatch.interventions.spec import make_spec
 from headwatch.model.gpt2 import layout
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import one_of
 from headwatch_callbacks.lightning_trainer.probe_callback import (
     Findings,
     ProbeCallback,
@@ -44,16 +46,17 @@ class HeadAblation(ProbeCallback):
         self,
         pairs: str | Path | TaskPairs | PromptPairs,
         tokenizer: Tokenizer | None = None,
-        kind: str = "mean",
+        kind: AblationKind = "mean",
         metric: str = "loss",
         seed: int = 0,
         max_tokens_per_batch: int | None = None,
-        precision: str | None = None,
+        precision: Precision | None = None,
         **options: Unpack[ProbeOptions],
     ) -> None:
         super().__init__(**options)
         self.source = PromptSource(pairs, tokenizer)
-        self.kind, self.metric, self.seed = known_ablation(kind), metric, seed
+        one_of("kind", kind, ABLATIONS)
+        self.kind, self.metric, self.seed = kind, metric, seed
         self.max_tokens_per_batch, self.precision = max_tokens_per_batch, precision
         self._pairs: PromptPairs | None = None
 
@@ -67,7 +70,7 @@ class HeadAblation(ProbeCallback):
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(layout(model))
         options = Options(max_tokens_per_batch=self.max_tokens_per_batch, precision=self.precision)
-        plan(layout(model), self._pairs, "z", self.kind, self.metric, options)
+        make_spec(layout(model), self._pairs, "z", self.kind, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
         """Ablate every head."""
@@ -75,8 +78,8 @@ class HeadAblation(ProbeCallback):
         effects = ablate_heads(
             model,
             self._pairs,
-            self.kind,
-            self.metric,
+            kind=self.kind,
+            metric=self.metric,
             max_tokens_per_batch=self.max_tokens_per_batch,
             precision=self.precision,
             seed=self.seed,

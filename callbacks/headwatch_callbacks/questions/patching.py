@@ -6,11 +6,13 @@ from typing import Unpack
 
 from transformers import GPT2LMHeadModel
 
-from headwatch.interventions.sites import known_direction
-from headwatch.interventions.spec import Options, plan
+from headwatch.interventions.options import Options, Precision
+from headwatch.interventions.sites import DIRECTIONS, Direction, SiteName
+from headwatch.interventions.spec import make_spec
 from headwatch.model.gpt2 import layout
 from headwatch.patching import patch_activations
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import one_of
 from headwatch_callbacks.lightning_trainer.probe_callback import (
     Findings,
     ProbeCallback,
@@ -47,18 +49,19 @@ class ActivationPatching(ProbeCallback):
         self,
         pairs: str | Path | TaskPairs | PromptPairs,
         tokenizer: Tokenizer | None = None,
-        site: str = "z",
-        direction: str = "denoise",
+        site: SiteName = "z",
+        direction: Direction = "denoise",
         by_position: bool = False,
         metric: str = "logit_diff",
         neurons: Sequence[int] | None = None,
         max_tokens_per_batch: int | None = None,
-        precision: str | None = None,
+        precision: Precision | None = None,
         **options: Unpack[ProbeOptions],
     ) -> None:
         super().__init__(**options)
         self.source = PromptSource(pairs, tokenizer)
-        self.site, self.direction, self.by_position = site, known_direction(direction), by_position
+        one_of("direction", direction, DIRECTIONS)
+        self.site, self.direction, self.by_position = site, direction, by_position
         self.metric, self.neurons = metric, neurons
         self.max_tokens_per_batch, self.precision = max_tokens_per_batch, precision
         self._pairs: PromptPairs | None = None
@@ -79,7 +82,7 @@ class ActivationPatching(ProbeCallback):
             max_tokens_per_batch=self.max_tokens_per_batch,
             precision=self.precision,
         )
-        plan(layout(model), self._pairs, self.site, self.direction, self.metric, options)
+        make_spec(layout(model), self._pairs, self.site, self.direction, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
         """Patch every activation of the site."""
@@ -88,9 +91,9 @@ class ActivationPatching(ProbeCallback):
             model,
             self._pairs,
             self.site,
-            self.direction,
-            self.by_position,
-            self.metric,
+            direction=self.direction,
+            by_position=self.by_position,
+            metric=self.metric,
             neurons=self.neurons,
             max_tokens_per_batch=self.max_tokens_per_batch,
             precision=self.precision,

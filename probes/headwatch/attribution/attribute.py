@@ -6,10 +6,10 @@ large, or that layers above saturate or repair, need the exact sweep.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
 import torch
 from jaxtyping import Float
@@ -18,64 +18,113 @@ from torch import Tensor, nn
 from headwatch.attribution.first_order import SITES_OF_HEADS, HeadsOfLayer, estimate
 from headwatch.effects import Effects
 from headwatch.interventions.batch import Batch, Sweep, make_batch
-from headwatch.interventions.sites import ABLATIONS, Replacement, replacement
-from headwatch.interventions.spec import Options, plan
-from headwatch.metrics import Metric
+from headwatch.interventions.options import Options, SweepOptions, spell_out_options
+from headwatch.interventions.sites import (
+    ABLATIONS,
+    DIRECTIONS,
+    AblationKind,
+    Direction,
+    Replacement,
+    replacement,
+)
+from headwatch.interventions.spec import make_spec
+from headwatch.metrics import Metric, MetricList, get_metric
 from headwatch.model.activation_names import act_name
 from headwatch.model.attention import causal_mask
 from headwatch.model.eval_mode import probing
 from headwatch.model.gpt2 import attentions
 from headwatch.model.hooked_model import HookedGPT2, HookFunction, HookPoint, attach
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import one_of
 from headwatch.scores.gradient_importance import pause_listening
 
-TARGETS = ("patch", "denoise", "noise", *ABLATIONS)
+Target = Direction | AblationKind
+HeadSite = Literal["z", "q", "k", "v", "pattern"]
+TARGETS = (*DIRECTIONS, *ABLATIONS)
 
 
+@overload
 def attribute_heads(
     model: nn.Module,
     pairs: PromptPairs,
-    target: str = "patch",
-    metric: str | Metric = "logit_diff",
     *,
+    target: Target = ...,
+    metric: str | Metric | None = ...,
+    site: HeadSite = ...,
+    **options: Unpack[SweepOptions],
+) -> Effects: ...
+
+
+@overload
+def attribute_heads(
+    model: nn.Module,
+    pairs: PromptPairs,
+    *,
+    target: Target = ...,
+    metric: MetricList,
+    site: HeadSite = ...,
+    **options: Unpack[SweepOptions],
+) -> dict[str, Effects]: ...
+
+
+@spell_out_options
+def attribute_heads(
+    model: nn.Module,
+    pairs: PromptPairs,
+    *,
+    target: str = "denoise",
+    metric: str | Metric | MetricList | None = None,
     site: str = "z",
-    by_position: bool = False,
-    batch_size: int = 64,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Effects:
+    **options: Unpack[SweepOptions],
+) -> Effects | dict[str, Effects]:
     """First-order estimates of what `patch_activations` or `ablate_heads` measures, for all heads at once.
+
+    Example::
+
+        fast = hw.attribute_heads(model, pairs)                             # two forwards and a backward
+        exact = hw.patch_activations(model, pairs)
 
     Args:
         model: a GPT-2, or a module that contains one. No parameter's `.grad` is touched; inference mode is fine.
         pairs: the prompt pairs.
-        target: which exact effect is estimated: `patch` or `denoise` (the clean activation in the corrupted run),
-            `noise` (the reverse), or an ablation in the clean run: `zero`, `mean`, `position_mean`, `resample`.
-        metric: a name or a `Metric` that has a gradient.
-        site: what is replaced: `z`, `q`, `k`, `v` or `pattern`.
-        by_position: one position (of a pattern: one query) at a time rather than all at once; needs prompts of
-            one length.
-        batch_size: pairs that are run together.
-        seed: for `resample`, as in `ablate_heads`.
-        progress: called with the pairs done and all pairs.
+        target: which exact effect is estimated: `denoise` (the clean activation in the corrupted run), `noise` (the
+            reverse), or an ablation in the clean run: `zero`, `mean`, `position_mean`, `resample`.
+        metric: a name or a `Metric` that has a gradient; several in a list, which costs a backward more for each;
+            None for the pairs' own.
+        site: what is replaced: `z`, `q`, `k`, `v` or `pattern`; of a pattern, by position means query by query.
+        **options: see `SweepOptions`. There is no engine here: the model's own forward runs, with hooks.
 
     Returns:
         Effects `[layer, head]` or `[layer, head, position]` with `exact=False`, in the metric's unit and with the
-        sign of the exact effect: metric(intervened) − metric(not intervened).
+        sign of the exact effect: metric(intervened) − metric(not intervened). For several metrics a dict of them by
+        the metric's name.
 
     Raises:
         ValueError: a bad argument, a metric without a gradient, pairs that don't fit the model, or prompts of
             several lengths where one is needed.
     """
+    chosen = Options.of(options)
+    _check(target, site, chosen)
+    if isinstance(metric, list | tuple):
+        return {get_metric(one).name: _one(model, pairs, target, one, site, chosen) for one in metric}
+    return _one(model, pairs, target, metric, site, chosen)
+
+
+def _one(
+    model: nn.Module,
+    pairs: PromptPairs,
+    kind: str,
+    metric: str | Metric | None,
+    site: str,
+    options: Options,
+) -> Effects:
     started = time.perf_counter()
-    kind = _check_target(target, site)
     with attach(model) as hooked, _measuring(hooked.model):
         pairs.check(hooked.layout)
         pairs = _fresh_copy(pairs, hooked.model.device)
-        options = Options(by_position=by_position, batch_size=batch_size)
-        sweep = plan(hooked.layout, pairs, site, kind, metric, options)
+        sweep = make_spec(hooked.layout, pairs, site, kind, metric, options)
         _check_gradient(sweep.metric, kind)
-        parts = _Attribution(hooked, pairs, sweep, kind).run(batch_size, seed, progress)
+        parts = _Attribution(hooked, pairs, sweep, kind).run(options)
     effects, clean, corrupted = (torch.cat(part).float().cpu() if part else None for part in parts)
     assert effects is not None
     assert clean is not None
@@ -95,12 +144,16 @@ def attribute_heads(
     )
 
 
-def _check_target(target: str, site: str) -> str:
-    if target not in TARGETS:
-        raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
+def _check(target: str, site: str, options: Options) -> None:
+    one_of("target", target, TARGETS)
     if site not in SITES_OF_HEADS:
         raise ValueError(f"site={site!r} is no site of heads; known: {', '.join(SITES_OF_HEADS)}")
-    return "denoise" if target == "patch" else target
+    if options.engine == "exact":
+        raise ValueError("engine='exact' has no effect on a first-order estimate: leave it out")
+    if options.max_tokens_per_batch is not None:
+        raise ValueError(
+            "max_tokens_per_batch= has no effect on a first-order estimate: batch_size bounds it"
+        )
 
 
 def _check_gradient(metric: Metric, kind: str) -> None:
@@ -109,7 +162,7 @@ def _check_gradient(metric: Metric, kind: str) -> None:
     if metric.name == "kl" and kind != "denoise":
         raise ValueError(
             f"kl is at its minimum on the clean run, where target={kind!r} starts, so that every first-order "
-            "effect would be 0: use target='patch' or another metric"
+            "effect would be 0: use target='denoise' or another metric"
         )
 
 
@@ -139,18 +192,22 @@ class _Attribution:
     sweep: Sweep
     kind: str
 
-    def run(
-        self, batch_size: int, seed: int, progress: Callable[[int, int], None] | None
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def run(self, options: Options) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Estimates, clean metric and corrupted metric, batch by batch."""
         site, layers = self.sweep.site, self.sweep.layers
         source = None
         if self.kind in ABLATIONS:
             source = replacement(
-                self.kind, self.pairs, site, layers, self._activations, seed=seed, batch_size=batch_size
+                self.kind,
+                self.pairs,
+                site,
+                layers,
+                self._activations,
+                seed=options.seed,
+                batch_size=options.batch_size,
             )
         estimates, clean, corrupted = [], [], []
-        for rows in torch.arange(len(self.pairs)).split(batch_size):
+        for rows in torch.arange(len(self.pairs)).split(options.batch_size):
             if source is None:
                 effect, on_clean, on_corrupted = self._patch(rows)
                 corrupted.append(on_corrupted)
@@ -158,8 +215,8 @@ class _Attribution:
                 effect, on_clean = self._ablate(rows, source)
             estimates.append(effect)
             clean.append(on_clean)
-            if progress is not None:
-                progress(int(rows[-1]) + 1, len(self.pairs))
+            if options.progress is not None:
+                options.progress(int(rows[-1]) + 1, len(self.pairs))
         return estimates, clean, corrupted
 
     def _ablate(self, rows: Tensor, source: Replacement) -> tuple[Tensor, Tensor]:
@@ -188,12 +245,14 @@ class _Attribution:
         allowed = causal_mask(batch.ids, batch.mask)
         effects = []
         with torch.autocast(batch.ids.device.type, enabled=False):
-            for layer, attention in enumerate(attentions(self.hooked.model)):
+            for layer in self.sweep.layers:
+                attention = attentions(self.hooked.model)[layer]
                 z = _wide(cache[act_name("z", layer)])
                 q, k, v = (z if site == "z" else _wide(cache[act_name(short, layer)]) for short in "qkv")
                 scaling, upcast = attention.scaling, attention.reorder_and_upcast_attn
                 heads = HeadsOfLayer(scaling, upcast, q, k, v, z, gradients[layer].to(z), allowed)
-                effects.append(estimate(heads, site, new[layer].to(z), self.sweep.by_position))
+                effect = estimate(heads, site, new[layer].to(z), self.sweep.by_position)
+                effects.append(effect[:, list(self.sweep.units or ())])
         return torch.stack(effects, dim=1), measured
 
     def _with_gradients(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from headwatch.engine.propagate_paths import PathClimb
 from headwatch.engine.read_metric import Reader, readable
 from headwatch.engine.self_check import Trial, engine_matches_model
 from headwatch.engine.work_items import jobs_of
-from headwatch.interventions.batch import Batch, Sweep, make_batch
+from headwatch.interventions.batch import Batch, Paths, Sweep, make_batch
 from headwatch.interventions.batching import (
     leading_tokens,
     read_length,
@@ -31,9 +31,10 @@ from headwatch.interventions.batching import (
     same_length_groups,
     trim,
 )
+from headwatch.interventions.options import Options, Progress
 from headwatch.interventions.sites import DIRECTIONS, Replacement, replacement
-from headwatch.interventions.spec import Options, Progress, plan
-from headwatch.metrics import Metric
+from headwatch.interventions.spec import make_spec
+from headwatch.metrics import Metric, MetricList, get_metric
 from headwatch.model import gpt2
 from headwatch.model.eval_mode import probing
 from headwatch.model.gpt2 import GPT2Parts
@@ -50,9 +51,17 @@ class _Answer(NamedTuple):
     given: Tensor | None
 
 
-def ask(
-    model: nn.Module, pairs: PromptPairs, site: str, kind: str, metric: str | Metric, options: Options
-) -> Effects:
+def run_sweep(
+    model: nn.Module,
+    pairs: PromptPairs,
+    site: str,
+    kind: str,
+    metric: str | Metric | MetricList | None,
+    options: Mapping[str, Any],
+    *,
+    sets: Sequence[Any] | None = None,
+    paths: Paths | None = None,
+) -> Effects | dict[str, Effects]:
     """The effects of replacing a site, unit by unit.
 
     Args:
@@ -60,17 +69,38 @@ def ask(
         pairs: the prompt pairs.
         site: the activation that is replaced.
         kind: an ablation or a patching direction; see `headwatch.interventions.sites`.
-        metric: what is measured.
-        options: the rest.
+        metric: what is measured; several give a dict by the metric's name; None for the pairs' own.
+        options: those of `SweepOptions` that differ from their defaults.
+        sets: heads that are replaced together, in place of one by one.
+        paths: who alone sees what is replaced.
 
     Raises:
-        ValueError: a bad site, kind, metric, layer, neuron, head, or pairs that do not fit the model or the question.
+        ValueError: a bad argument, or pairs that do not fit the model or the question.
+        RuntimeError: the engine is asked for and can't follow the model.
     """
+    chosen = Options.of(options)
+    if isinstance(metric, list | tuple):
+        return {
+            get_metric(one).name: _one(model, pairs, site, kind, one, chosen, sets, paths) for one in metric
+        }
+    return _one(model, pairs, site, kind, metric, chosen, sets, paths)
+
+
+def _one(
+    model: nn.Module,
+    pairs: PromptPairs,
+    site: str,
+    kind: str,
+    metric: str | Metric | None,
+    options: Options,
+    sets: Sequence[Any] | None,
+    paths: Paths | None,
+) -> Effects:
     started = time.perf_counter()
     with attach(model) as hooked, probing(hooked.model), _precision(options.precision, hooked.model.device):
         pairs.check(hooked.layout)
         pairs = pairs.to(hooked.model.device)
-        sweep = plan(hooked.layout, pairs, site, kind, metric, options)
+        sweep = make_spec(hooked.layout, pairs, site, kind, metric, options, sets=sets, paths=paths)
         answer = _Asking(hooked, pairs, sweep, kind, options).run()
     per_pair, clean = answer.effects.float().cpu(), answer.clean.float().cpu()
     corrupted, given = (None if part is None else part.float().cpu() for part in answer[2:])
@@ -106,7 +136,7 @@ class _Asking:
 
     def run(self) -> _Answer:
         """The answer on all pairs."""
-        by_engine = readable(self.sweep) and engine_matches_model(self._trial)
+        by_engine = self._by_engine_at_all()
         size = self.options.batch_size
         groups = list(
             same_length_groups(self.pairs, self.sweep.metric, self._first_change, size)
@@ -122,6 +152,20 @@ class _Asking:
         assert effects is not None
         assert clean is not None
         return _Answer(effects, clean, *others)
+
+    def _by_engine_at_all(self) -> bool:
+        """Whether the engine answers, as asked for and as it can."""
+        exact = self.options.engine == "exact"
+        if self.options.engine == "hooks":
+            return False
+        if readable(self.sweep):
+            return engine_matches_model(self._trial, required=exact)
+        if exact:
+            raise RuntimeError(
+                f"engine='exact' can't read {self.sweep.metric.name} off this question's interventions; "
+                "engine='auto' takes hooks"
+            )
+        return False
 
     @property
     def _trial(self) -> Trial:

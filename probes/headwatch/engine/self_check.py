@@ -19,7 +19,7 @@ from headwatch.engine.base_run import PlainRun
 from headwatch.engine.executor import out_of_memory
 from headwatch.engine.rounding import allowed_gap, gap, largest
 from headwatch.interventions.batch import Sweep
-from headwatch.metrics import get as get_metric
+from headwatch.metrics import get_metric
 from headwatch.model.activation_names import act_name, parse
 from headwatch.model.gpt2 import GPT2Parts
 from headwatch.model.hooked_model import HookedGPT2

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 import numpy as np
 from torch import Tensor
 
+from headwatch.interventions.arguments import function_or_none, switch, whole_number
 from headwatch.registry import one_of, unknown
 
 Engine = Literal["auto", "hooks", "exact"]
@@ -61,19 +62,19 @@ class SweepOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """`SweepOptions` with its defaults filled in; the values are as the user gave them, `make_spec` checks them."""
+    """`SweepOptions`, complete and checked, but for what only a model's sizes can tell: `make_spec` checks that."""
 
     layers: Any = None
     heads: Any = None
     neurons: Any = None
     given: Any = ()
-    by_position: Any = False
-    batch_size: Any = 64
-    max_tokens_per_batch: Any = None
-    precision: Any = None
-    engine: Any = "auto"
-    seed: Any = 0
-    progress: Any = None
+    by_position: bool = False
+    batch_size: int = 64
+    max_tokens_per_batch: int | None = None
+    precision: Precision | None = None
+    engine: Engine = "auto"
+    seed: int = 0
+    progress: Progress | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
@@ -81,16 +82,12 @@ class Options:
 
         Raises:
             TypeError: there is no such option.
-            ValueError: an unknown engine or precision.
+            ValueError: a value that is none for its option.
         """
         for name in options:
             if name not in DEFAULTS:
                 raise TypeError(str(unknown("option", name, DEFAULTS)))
-        chosen = cls(**options)
-        one_of("engine", chosen.engine, ENGINES)
-        if chosen.precision is not None and chosen.precision not in PRECISIONS:
-            raise unknown("precision", chosen.precision, PRECISIONS, ", or None for the model's own")
-        return chosen
+        return cls(**{name: _CHECKS[name](name, value) for name, value in options.items()})
 
     def asks_for(self, name: str) -> bool:
         """Whether an option has another value than its default."""
@@ -99,6 +96,47 @@ class Options:
 
 
 DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(Options)}
+
+
+def _size(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=1)
+
+
+def _size_or_none(name: str, value: object) -> int | None:
+    return None if value is None else _size(name, value)
+
+
+def _seed(name: str, value: object) -> int:
+    return whole_number(name, value, at_least=0)
+
+
+def _engine(name: str, value: Any) -> str:
+    return one_of(name, value, ENGINES)
+
+
+def _precision(name: str, value: Any) -> str | None:
+    if value is not None and value not in PRECISIONS:
+        raise unknown(name, value, PRECISIONS, ", or None for the model's own")
+    return value
+
+
+def _as_given(name: str, value: Any) -> Any:
+    return value
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "layers": _as_given,
+    "heads": _as_given,
+    "neurons": _as_given,
+    "given": _as_given,
+    "by_position": switch,
+    "batch_size": _size,
+    "max_tokens_per_batch": _size_or_none,
+    "precision": _precision,
+    "engine": _engine,
+    "seed": _seed,
+    "progress": function_or_none,
+}
 
 
 def spell_out_options(function: F) -> F:

@@ -12,7 +12,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Int
@@ -20,9 +20,19 @@ from torch import Tensor
 
 from headwatch.model.activation_names import ALIASES, act_name
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import one_of, unknown
 
-ABLATIONS = ("zero", "mean", "position_mean", "resample")
-DIRECTIONS = ("denoise", "noise")
+AblationKind = Literal["zero", "mean", "position_mean", "resample"]
+Direction = Literal["denoise", "noise"]
+SiteName = Literal[
+    "z", "q", "k", "v", "pattern", "result",
+    "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out",
+    "pre", "post",
+    "attn", "query", "key", "value", "mlp_pre", "mlp_post",
+]  # fmt: skip
+
+ABLATIONS: tuple[str, ...] = get_args(AblationKind)
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 Stage = Literal["pre", "mid", "post"]
 RunPrompts = Callable[[Tensor, Tensor, tuple[str, ...]], Mapping[str, Tensor]]
@@ -70,32 +80,10 @@ def get_site(name: str) -> Site:
     Raises:
         ValueError: no such site.
     """
-    short = ALIASES.get(name, name)
+    short = ALIASES.get(name, name) if isinstance(name, str) else ""
     if short not in SITES:
-        raise ValueError(f"unknown site {name!r}; known: {', '.join(SITES)}")
+        raise unknown("site", name, SITES)
     return SITES[short]
-
-
-def known_ablation(kind: str) -> str:
-    """The kind, if it is one of ablation.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if kind not in ABLATIONS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ABLATIONS)}")
-    return kind
-
-
-def known_direction(direction: str) -> str:
-    """The direction, if it is one of patching.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
-    return direction
 
 
 def check_kind(kind: str, site: Site, pairs: PromptPairs) -> None:
@@ -104,7 +92,7 @@ def check_kind(kind: str, site: Site, pairs: PromptPairs) -> None:
     Raises:
         ValueError: an unknown kind, prompts of several lengths where one is needed, a lone pair to resample.
     """
-    known_ablation(kind)
+    one_of("kind", kind, ABLATIONS)
     if kind == "mean" and site.is_pattern:
         raise ValueError(
             "kind='mean' has no meaning for patterns of several lengths: use kind='position_mean'"

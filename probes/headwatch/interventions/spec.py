@@ -1,118 +1,110 @@
 """What a question comes to: the sweep that answers it, or a sentence that says why there is none."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from headwatch.engine.pinned_heads import Head
+from headwatch.cell_names import Head
+from headwatch.interventions import arguments
 from headwatch.interventions.batch import Paths, Sweep
+from headwatch.interventions.options import Options
 from headwatch.interventions.sites import DIRECTIONS, Site, check_kind, check_one_length, get_site
-from headwatch.metrics import Metric
-from headwatch.metrics import get as get_metric
+from headwatch.metrics import Metric, get_metric
 from headwatch.model import gpt2
 from headwatch.model.gpt2 import GPT2Layout
 from headwatch.prompts.pairs import PromptPairs
 
-Progress = Callable[[int, int], None]
-PRECISIONS = ("bf16",)
 
-
-@dataclass(frozen=True)
-class Options:
-    """What a question may leave to its defaults; `ablate`, `ablate_heads`, `patch_paths` say what each means."""
-
-    layers: Sequence[int] | None = None
-    neurons: Sequence[int] | None = None
-    by_position: bool = False
-    batch_size: int = 64
-    max_tokens_per_batch: int | None = None
-    seed: int = 0
-    progress: Progress | None = None
-    precision: str | None = None
-    given: Sequence[Head] = ()
-    sets: Sequence[Sequence[Head]] | None = None
-    paths: Paths | None = None
-
-
-def plan(
-    layout: GPT2Layout, pairs: PromptPairs, site: str, kind: str, metric: str | Metric, options: Options
+def make_spec(
+    sizes: GPT2Layout,
+    pairs: PromptPairs,
+    site: str,
+    kind: str,
+    metric: str | Metric | None,
+    options: Options,
+    *,
+    sets: Sequence[object] | None = None,
+    paths: Paths | None = None,
 ) -> Sweep:
-    """The sweep that answers a question, or a sentence that says why there is none."""
+    """The sweep that answers a question.
+
+    Args:
+        sizes: the model's.
+        pairs: the prompt pairs.
+        site: the activation that is replaced.
+        kind: an ablation or a patching direction; see `headwatch.interventions.sites`.
+        metric: what is measured; None for the pairs' own.
+        options: the rest.
+        sets: heads that are replaced together, in place of one by one.
+        paths: who alone sees what is replaced.
+
+    Raises:
+        ValueError: an argument that is wrong, or an option that can't take effect.
+    """
     place = get_site(site)
     if kind not in DIRECTIONS:
         check_kind(kind, place, pairs)
+    _check_effect(place, kind, options, sets=sets is not None, paths=paths is not None)
     if options.by_position:
         check_one_length("by_position=True", pairs)
-    for name in ("batch_size", "max_tokens_per_batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value}: give 1 or more")
-    if options.precision is not None and options.precision not in PRECISIONS:
-        raise ValueError(
-            f"unknown precision {options.precision!r}; known: 'bf16', or None for the model's own"
-        )
-    layers = _choose("layers", options.layers, layout.n_layers)
-    measured = get_metric(metric)
+    measured = get_metric(pairs.metric if metric is None else metric)
     if measured.activation is not None:
-        _check_activation(measured, layout)
-    sweep = Sweep(place, layers, _units(place, options, layout), options.by_position, measured)
-    return _with_heads(sweep, options, layout)
+        _check_activation(measured, sizes)
+    layers = arguments.indices("layers", options.layers, sizes.n_layers)
+    given = _heads("given", options.given, sizes)
+    sweep = Sweep(place, layers, _units(place, options, sizes), options.by_position, measured, given)
+    if paths is not None and paths.receivers is not None:
+        arguments.check_heads("receivers", paths.receivers, sizes.n_layers, sizes.n_heads)
+    return replace(sweep, paths=paths) if sets is None else _of_sets(sweep, sets, sizes)
 
 
-def _with_heads(sweep: Sweep, options: Options, layout: GPT2Layout) -> Sweep:
-    """The sweep with the heads that it names one by one."""
-    given = _heads("given", options.given, layout)
-    if options.sets is not None:
-        if not options.sets:
-            raise ValueError("sets=[]: give some sets of heads, such as [[(9, 6), (9, 9)]]")
-        sets = tuple(
-            _heads(f"sets[{number}]", heads, layout, some=True) for number, heads in enumerate(options.sets)
-        )
-        return replace(sweep, layers=(), units=None, sets=sets)
-    if options.paths is not None and options.paths.receivers is not None:
-        _heads("receivers", options.paths.receivers, layout, some=True)
-    return replace(sweep, given=given, paths=options.paths)
+def _check_effect(site: Site, kind: str, options: Options, *, sets: bool, paths: bool) -> None:
+    """Refuse options that can't take effect on a question."""
+    reasons = {
+        "neurons": "use site='post' or 'pre'" if site.unit != "neuron" else "",
+        "heads": f"it is replaced {site.unit} by {site.unit}" if site.unit != "head" else "",
+        "given": "given heads are replaced at site='z'" if site.name != "z" else "",
+    }
+    for name, reason in reasons.items():
+        if reason and options.asks_for(name):
+            raise ValueError(f"{name}= has no effect at site={site.name!r}: {reason}")
+    if kind in DIRECTIONS and options.asks_for("seed"):
+        raise ValueError(f"seed= has no effect with direction={kind!r}: only kind='resample' draws")
+    for asked, what, names in (
+        (sets, "sets of heads", ("layers", "heads", "given", "by_position")),
+        (paths, "paths", ("given", "by_position")),
+    ):
+        for name in names if asked else ():
+            if options.asks_for(name):
+                raise ValueError(f"{name}= has no effect on {what}: leave it out")
 
 
-def _heads(what: str, heads: Sequence[Head], layout: GPT2Layout, *, some: bool = False) -> tuple[Head, ...]:
-    """The heads, if the model has them."""
-    if some and not heads:
-        raise ValueError(f"{what}={list(heads)}: give some heads as (layer, head)")
-    for head in heads:
-        if not (
-            isinstance(head, tuple | list)
-            and len(head) == 2
-            and all(isinstance(number, int) for number in head)
-            and 0 <= head[0] < layout.n_layers
-            and 0 <= head[1] < layout.n_heads
-        ):
-            raise ValueError(
-                f"{what}: {head!r} is no (layer, head) of this model: layers 0 to {layout.n_layers - 1}, "
-                f"heads 0 to {layout.n_heads - 1}"
-            )
-    return tuple((layer, head) for layer, head in heads)
+def _of_sets(sweep: Sweep, sets: Sequence[object], sizes: GPT2Layout) -> Sweep:
+    """The sweep that replaces whole sets of heads."""
+    if len(sets) == 0:
+        raise ValueError("sets=[]: give some sets of heads, such as [[(9, 6), (9, 9)]]")
+    heads = tuple(
+        _heads(f"sets[{number}]", each, sizes, at_least_one=True) for number, each in enumerate(sets)
+    )
+    return replace(sweep, layers=(), units=None, sets=heads)
 
 
-def _units(site: Site, options: Options, layout: GPT2Layout) -> tuple[int, ...] | None:
+def _heads(name: str, value: object, sizes: GPT2Layout, *, at_least_one: bool = False) -> tuple[Head, ...]:
+    found = arguments.heads(name, value, at_least_one=at_least_one)
+    arguments.check_heads(name, found, sizes.n_layers, sizes.n_heads)
+    return found
+
+
+def _units(site: Site, options: Options, sizes: GPT2Layout) -> tuple[int, ...] | None:
     """The heads or neurons that are replaced one at a time; None where a whole layer is."""
-    if options.neurons is not None and site.unit != "neuron":
-        raise ValueError(f"neurons= has no effect at site={site.name!r}: use site='post' or 'pre'")
     if site.unit == "neuron":
-        return _choose("neurons", options.neurons, layout.d_mlp)
-    return tuple(range(layout.n_heads)) if site.unit == "head" else None
+        return arguments.indices("neurons", options.neurons, sizes.d_mlp)
+    return arguments.indices("heads", options.heads, sizes.n_heads) if site.unit == "head" else None
 
 
-def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    if chosen is None:
-        return tuple(range(count))
-    if not chosen or not all(0 <= index < count for index in chosen):
-        raise ValueError(f"{what}={list(chosen)}: give some of 0 to {count - 1}")
-    return tuple(chosen)
-
-
-def _check_activation(metric: Metric, layout: GPT2Layout) -> None:
+def _check_activation(metric: Metric, sizes: GPT2Layout) -> None:
     """Refuse an activation that the model doesn't have."""
     assert metric.activation is not None
-    gpt2.check_name(metric.activation.name, layout)
+    gpt2.check_name(metric.activation.name, sizes)
     head = metric.activation.head
-    if head is not None and not 0 <= head < layout.n_heads:
-        raise ValueError(f"{metric.name}: the model has heads 0 to {layout.n_heads - 1}")
+    if head is not None and not 0 <= head < sizes.n_heads:
+        raise ValueError(f"{metric.name}: the model has heads 0 to {sizes.n_heads - 1}")

@@ -5,12 +5,12 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
-from headwatch.tasks.words import FEMALE, MALE, words
+from headwatch.tasks.words import FEMALE, MALE, split_words
 
 _TEMPLATE = "So {name} is such a {adjective} {noun}, isn't"
 _PRONOUNS = ("he", "she")
-_ADJECTIVES = words("good great nice fine kind clever funny strong brave bright famous gifted quiet")
-_NOUNS = words(
+_ADJECTIVES = split_words("good great nice fine kind clever funny strong brave bright famous gifted quiet")
+_NOUNS = split_words(
     "friend teacher student singer writer doctor dancer cook player artist lawyer worker driver leader neighbor "
     "scientist musician reader speaker colleague"
 )

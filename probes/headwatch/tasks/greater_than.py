@@ -5,13 +5,13 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike, single_token
 from headwatch.tasks.builder import TaskBuilder
-from headwatch.tasks.words import words
+from headwatch.tasks.words import split_words
 
 _TEMPLATE = "The {noun} lasted from the year {century}{year} to the year {century}"
 _CENTURIES = [f"{century}" for century in range(11, 18)]
 _YEARS = [f"{year:02d}" for year in range(100)]
 _CORRUPTED_YEAR = "01"
-_NOUNS = words(
+_NOUNS = split_words(
     "accord affair agreement assessment attack campaign case challenge chaos collaboration competition confrontation "
     "conspiracy construction contract convention cooperation deal decline demonstrations development dispute dynasty "
     "effort employment engagement epidemic evaluation exchange expansion expedition experiments fall flights "

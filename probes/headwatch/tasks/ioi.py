@@ -5,7 +5,7 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
-from headwatch.tasks.words import FEMALE, MALE, words
+from headwatch.tasks.words import FEMALE, MALE, split_words
 
 # All of one length, so that the whole set can be patched by position.
 _TEMPLATES = (
@@ -18,11 +18,11 @@ _TEMPLATES = (
     "Before {first} and {second} left for the {place}, {giver} brought a {gift} to",
     "Then {first} and {second} drove to the {place}. {giver} offered a {gift} to",
 )
-_PLACES = words(
+_PLACES = split_words(
     "store school park office house garden restaurant hospital station library museum market beach hotel theater farm "
     "airport church bank river castle bar kitchen gym lake club studio theatre mall zoo"
 )
-_GIFTS = words(
+_GIFTS = split_words(
     "drink ring book ball computer snack bone kiss basketball letter box coat hat key map phone card cup bag gift "
     "picture camera watch bottle newspaper ticket guitar toy knife cookie"
 )

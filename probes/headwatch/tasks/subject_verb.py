@@ -5,12 +5,12 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
-from headwatch.tasks.words import words
+from headwatch.tasks.words import split_words
 
 _TEMPLATE = "The {subject} {preposition} the {other}"
-_PREPOSITIONS = words("near behind beside with for by")
+_PREPOSITIONS = split_words("near behind beside with for by")
 _VERBS = [("is", "are"), ("was", "were"), ("has", "have")]
-_SUBJECTS = words(
+_SUBJECTS = split_words(
     "teacher doctor student boy girl friend king player worker farmer driver artist writer lawyer manager officer "
     "leader actor parent author soldier guard neighbor dog cat bird horse car house tree book key picture letter "
     "table chair ship train truck building"

@@ -115,17 +115,17 @@ def model() -> GPT2LMHeadModel:
 
 
 @pytest.mark.parametrize("site", ["z", "q", "k", "v"])
-@pytest.mark.parametrize("target", ["patch", "noise"])
+@pytest.mark.parametrize("target", ["denoise", "noise"])
 def test_estimates_equal_finite_differences(model: GPT2LMHeadModel, site: str, target: str) -> None:
     pairs = random_pairs(4, 7)
-    base, other = (pairs.corrupted, pairs.clean) if target == "patch" else (pairs.clean, pairs.corrupted)
+    base, other = (pairs.corrupted, pairs.clean) if target == "denoise" else (pairs.clean, pairs.corrupted)
     expected = by_finite_differences(model, base, other, pairs, site, slice(None))
-    effects = attribute_heads(model, pairs, target, site=site)
+    effects = attribute_heads(model, pairs, target=target, site=site)
     torch.testing.assert_close(effects.per_pair, expected, rtol=1e-4, atol=1e-6)
     assert expected.abs().mean() > 0.01
     assert not effects.exact
     assert (effects.kind, effects.site, effects.dims) == (
-        "denoise" if target == "patch" else "noise",
+        "denoise" if target == "denoise" else "noise",
         site,
         ("layer", "head"),
     )
@@ -145,7 +145,7 @@ def test_estimates_by_position_equal_finite_differences(model: GPT2LMHeadModel, 
 @pytest.mark.parametrize("kind", ["zero", "mean", "position_mean", "resample"])
 def test_ablations_of_z_equal_finite_differences(model: GPT2LMHeadModel, kind: str) -> None:
     pairs = random_pairs(4, 6)
-    effects = attribute_heads(model, pairs, kind, seed=3)
+    effects = attribute_heads(model, pairs, target=kind, seed=3)
     with torch.no_grad():
         for layer in range(LAYERS):
             z, _ = z_and_qkv(model, pairs.clean, layer)
@@ -180,8 +180,8 @@ def test_a_metric_that_is_linear_in_z_is_exact(site: str, by_position: bool) -> 
 def test_ablated_patterns_of_a_linear_metric_are_exact(kind: str) -> None:
     model, pairs = tiny_gpt2(), random_pairs(4, 7)
     metric = metrics.activation("attn_out2", neuron=11)
-    estimate = attribute_heads(model, pairs, kind, metric, site="pattern", seed=2)
-    exact = ablate(model, pairs, "pattern", kind, metric, seed=2)
+    estimate = attribute_heads(model, pairs, target=kind, metric=metric, site="pattern", seed=2)
+    exact = ablate(model, pairs, "pattern", kind=kind, metric=metric, seed=2)
     torch.testing.assert_close(estimate.per_pair[:, 2], exact.per_pair[:, 2], rtol=1e-3, atol=1e-5)
 
 
@@ -286,18 +286,18 @@ def test_progress_counts_pairs() -> None:
 
 def test_what_cannot_be_attributed_says_why() -> None:
     model, pairs = tiny_gpt2(), random_pairs(5, 9, lengths=[9, 4, 7, 9, 6])
-    with pytest.raises(ValueError, match="unknown target 'patching'; known: patch, denoise, noise, zero"):
-        attribute_heads(model, pairs, "patching")
+    with pytest.raises(ValueError, match="unknown target 'patching'; known: denoise, noise, zero"):
+        attribute_heads(model, pairs, target="patching")
     with pytest.raises(ValueError, match="site='mlp_out' is no site of heads; known: z, q, k, v, pattern"):
         attribute_heads(model, pairs, site="mlp_out")
     with pytest.raises(ValueError, match="accuracy has no gradient"):
         attribute_heads(model, pairs, metric="accuracy")
     with pytest.raises(ValueError, match="kl is at its minimum on the clean run"):
-        attribute_heads(model, pairs, "mean", metric="kl")
+        attribute_heads(model, pairs, target="mean", metric="kl")
     with pytest.raises(ValueError, match="prompts of one length"):
         attribute_heads(model, pairs, by_position=True)
     with pytest.raises(ValueError, match="prompts of one length"):
-        attribute_heads(model, pairs, "position_mean")
+        attribute_heads(model, pairs, target="position_mean")
     frozen = copy.deepcopy(model).requires_grad_(False)
     with pytest.raises(ValueError, match="no gradient with respect to any head's z"):
         attribute_heads(frozen, pairs, metric=metrics.activation("resid_pre0", neuron=1))

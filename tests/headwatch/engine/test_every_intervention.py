@@ -28,7 +28,7 @@ def test_ablation_at_every_site(site, kind):
     if (site, kind) == ("pattern", "mean"):
         pytest.skip("a pattern has no mean over prompts' tokens; refused, see test_bad_arguments")
     model, pairs = tiny_gpt2(seed=1), random_pairs(4, 7)
-    effects = hw.ablate(model, pairs, site, kind, "loss", seed=3)
+    effects = hw.ablate(model, pairs, site, kind=kind, metric="loss", seed=3)
     check(effects, sweep(model, pairs, site, kind, "loss", permutation=derangement(4, 3)))
     assert effects.dims == (("layer", "head") if site in HEAD_SITES else ("layer",))
 
@@ -38,14 +38,14 @@ def test_ablation_at_every_site(site, kind):
 @pytest.mark.parametrize("site", HEAD_SITES + LAYER_SITES)
 def test_patching_at_every_site(site, by_position, direction):
     model, pairs = tiny_gpt2(seed=2), random_pairs(3, 6, shared=2)
-    effects = hw.patch_activations(model, pairs, site, direction, by_position)
+    effects = hw.patch_activations(model, pairs, site, direction=direction, by_position=by_position)
     check(effects, sweep(model, pairs, site, direction, "logit_diff", by_position=by_position))
 
 
 @pytest.mark.parametrize("kind", ["zero", "mean", "resample"])
 def test_ablation_by_position(kind):
     model, pairs = tiny_gpt2(seed=4), random_pairs(3, 5)
-    effects = hw.ablate_heads(model, pairs, kind, "logit_diff", by_position=True)
+    effects = hw.ablate_heads(model, pairs, kind=kind, metric="logit_diff", by_position=True)
     expected = sweep(model, pairs, "z", kind, "logit_diff", by_position=True, permutation=derangement(3))
     check(effects, expected)
     assert effects.dims == ("layer", "head", "position")
@@ -56,9 +56,9 @@ def test_every_metric(metric):
     model, pairs = tiny_gpt2(seed=5, noise=0.4), random_pairs(12, 6, seed=5)
     predicted = forward(model, pairs.clean)[0][:, -1].argmax(-1)  # right answers, for accuracy to fall from
     pairs = hw.PromptPairs.from_tokens(pairs.clean, pairs.corrupted, predicted, pairs.foil)
-    check(hw.ablate_heads(model, pairs, "zero", metric), sweep(model, pairs, "z", "zero", metric))
+    check(hw.ablate_heads(model, pairs, kind="zero", metric=metric), sweep(model, pairs, "z", "zero", metric))
     check(
-        hw.patch_activations(model, pairs, "resid_mid", "denoise", True, metric),
+        hw.patch_activations(model, pairs, "resid_mid", direction="denoise", by_position=True, metric=metric),
         sweep(model, pairs, "resid_mid", "denoise", metric, by_position=True),
     )
 
@@ -79,8 +79,11 @@ def test_every_metric(metric):
 def test_other_models(settings):
     model = tiny_gpt2(seed=6, **settings)
     pairs = random_pairs(3, 6, vocab=model.config.vocab_size)
-    check(hw.ablate_heads(model, pairs, "mean"), sweep(model, pairs, "z", "mean", "loss"))
-    check(hw.patch_activations(model, pairs, "k", "noise"), sweep(model, pairs, "k", "noise", "logit_diff"))
+    check(hw.ablate_heads(model, pairs, kind="mean", metric="loss"), sweep(model, pairs, "z", "mean", "loss"))
+    check(
+        hw.patch_activations(model, pairs, "k", direction="noise"),
+        sweep(model, pairs, "k", "noise", "logit_diff"),
+    )
 
 
 @pytest.mark.parametrize("kind", ["zero", "mean", "denoise", "noise"])
@@ -89,10 +92,10 @@ def test_prompts_of_unequal_length_in_batches_of_any_size(kind, batch_size):
     model = tiny_gpt2(seed=7)
     pairs = random_pairs(5, 9, lengths=[9, 4, 6, 9, 5])
     if kind in ("zero", "mean"):
-        effects = hw.ablate_heads(model, pairs, kind, "loss", batch_size=batch_size)
+        effects = hw.ablate_heads(model, pairs, kind=kind, metric="loss", batch_size=batch_size)
         check(effects, sweep(model, pairs, "z", kind, "loss"))
     else:
-        effects = hw.patch_activations(model, pairs, "v", kind, batch_size=batch_size)
+        effects = hw.patch_activations(model, pairs, "v", direction=kind, batch_size=batch_size)
         check(effects, sweep(model, pairs, "v", kind, "logit_diff"))
 
 
@@ -101,9 +104,12 @@ def test_a_metric_read_before_the_last_token():
     drawn = random_pairs(4, 8, shared=1)
     position = torch.tensor([2, 7, 5, 3])
     pairs = hw.PromptPairs.from_tokens(drawn.clean, drawn.corrupted, drawn.answer, drawn.foil, position)
-    check(hw.ablate_heads(model, pairs, "zero", "logit_diff"), sweep(model, pairs, "z", "zero", "logit_diff"))
+    check(
+        hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff"),
+        sweep(model, pairs, "z", "zero", "logit_diff"),
+    )
     expected = sweep(model, pairs, "q", "noise", "logit_diff", by_position=True)
-    check(hw.patch_activations(model, pairs, "q", "noise", True), expected)
+    check(hw.patch_activations(model, pairs, "q", direction="noise", by_position=True), expected)
 
 
 @pytest.mark.parametrize("site", ["post", "pre"])
@@ -112,13 +118,13 @@ def test_single_neurons(site):
     effects = hw.patch_activations(model, pairs, site, neurons=[5, 0, 23], layers=[2, 0])
     check(effects, sweep(model, pairs, site, "denoise", "logit_diff", layers=[2, 0], units=[5, 0, 23]))
     assert effects.dims == ("layer", "neuron")
-    ablated = hw.ablate(model, pairs, site, "mean", "loss", neurons=[7, 8])
+    ablated = hw.ablate(model, pairs, site, kind="mean", metric="loss", neurons=[7, 8])
     check(ablated, sweep(model, pairs, site, "mean", "loss", units=[7, 8]))
 
 
 def test_the_statistics_are_those_of_the_effects_per_pair():
     model, pairs = tiny_gpt2(), random_pairs(6, 6)
-    effects = hw.patch_activations(model, pairs, "z", "denoise")
+    effects = hw.patch_activations(model, pairs, "z", direction="denoise")
     values = effects.per_pair.double().numpy()
     torch.testing.assert_close(effects.mean.double().numpy(), values.mean(0), rtol=0, atol=1e-6)
     stderr = values.std(0, ddof=1) / 6**0.5
@@ -132,14 +138,14 @@ def test_the_statistics_are_those_of_the_effects_per_pair():
 
 def test_patching_the_whole_stream_restores_the_clean_run():
     model, pairs = tiny_gpt2(), random_pairs(5, 6)
-    effects = hw.patch_activations(model, pairs, "resid_pre", "denoise")
+    effects = hw.patch_activations(model, pairs, "resid_pre", direction="denoise")
     torch.testing.assert_close(effects.normalized, torch.ones(3), rtol=0, atol=1e-5)
 
 
 def test_how_one_neuron_responds_and_which_head_drives_it():
     model, pairs = tiny_gpt2(seed=11), random_pairs(4, 6)
     metric = hw.metrics.activation("post2", neuron=17)
-    effects = hw.patch_activations(model, pairs, "z", "denoise", metric=metric)
+    effects = hw.patch_activations(model, pairs, "z", direction="denoise", metric=metric)
     with torch.no_grad(), hw.attach(model) as hooked:
         _, clean = hooked.run_with_cache(pairs.clean, names=["z0", "post2"])
         _, corrupted = hooked.run_with_cache(pairs.corrupted, names="post2")
@@ -165,9 +171,9 @@ def test_the_model_is_as_before(mode):
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     expected = sweep(model, pairs, "z", "zero", "loss")
-    check(hw.ablate_heads(model, pairs, "zero"), expected)
+    check(hw.ablate_heads(model, pairs, kind="zero", metric="loss"), expected)
     with pytest.raises(ValueError, match="unknown site"):
-        hw.ablate(model, pairs, "zebra")
+        hw.ablate(model, pairs, "zebra", metric="loss")
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
@@ -177,14 +183,18 @@ def test_the_model_is_as_before(mode):
 def test_it_works_in_inference_mode():
     model, pairs = tiny_gpt2(), random_pairs(3, 5)
     with torch.inference_mode():
-        effects = hw.patch_activations(model, pairs, "pattern", "noise")
+        effects = hw.patch_activations(model, pairs, "pattern", direction="noise")
     check(effects, sweep(model, pairs, "pattern", "noise", "logit_diff"))
 
 
 def test_progress_counts_pairs():
     seen = []
     hw.ablate_heads(
-        tiny_gpt2(), random_pairs(5, 4), batch_size=2, progress=lambda done, total: seen.append((done, total))
+        tiny_gpt2(),
+        random_pairs(5, 4),
+        batch_size=2,
+        progress=lambda done, total: seen.append((done, total)),
+        metric="loss",
     )
     assert seen[-1] == (5, 5)
     assert seen == sorted(seen)
@@ -193,15 +203,21 @@ def test_progress_counts_pairs():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, p: hw.ablate_heads(m, p, kind="nought"), "unknown kind 'nought'; known: zero, mean"),
+        (
+            lambda m, p: hw.ablate_heads(m, p, kind="nought", metric="loss"),
+            "unknown kind 'nought'; known: zero, mean",
+        ),
         (lambda m, p: hw.ablate_heads(m, p, metric="lossy"), "unknown metric 'lossy'; known: loss"),
-        (lambda m, p: hw.ablate(m, p, "zebra"), "unknown site 'zebra'; known: z, q"),
-        (lambda m, p: hw.ablate(m, p, "pattern", "mean"), "use kind='position_mean'"),
-        (lambda m, p: hw.ablate(m, p[:1], "z", "resample"), "give two pairs or more"),
-        (lambda m, p: hw.ablate_heads(m, p, layers=[3]), r"layers=\[3\]: give some of 0 to 2"),
-        (lambda m, p: hw.ablate(m, p, "z", neurons=[1]), "neurons= has no effect at site='z'"),
-        (lambda m, p: hw.ablate(m, p, "post", neurons=[128]), r"neurons=\[128\]: give some of 0 to 127"),
-        (lambda m, p: hw.ablate_heads(m, p, batch_size=0), "batch_size=0: give 1 or more"),
+        (lambda m, p: hw.ablate(m, p, "zebra", metric="loss"), "unknown site 'zebra'; known: z, q"),
+        (lambda m, p: hw.ablate(m, p, "pattern", kind="mean", metric="loss"), "use kind='position_mean'"),
+        (lambda m, p: hw.ablate(m, p[:1], "z", kind="resample", metric="loss"), "give two pairs or more"),
+        (lambda m, p: hw.ablate_heads(m, p, layers=[3], metric="loss"), r"layers=\[3\]: give some of 0 to 2"),
+        (lambda m, p: hw.ablate(m, p, "z", neurons=[1], metric="loss"), "neurons= has no effect at site='z'"),
+        (
+            lambda m, p: hw.ablate(m, p, "post", neurons=[128], metric="loss"),
+            r"neurons=\[128\]: give some of 0 to 127",
+        ),
+        (lambda m, p: hw.ablate_heads(m, p, batch_size=0, metric="loss"), "batch_size=0: give 1 or more"),
         (
             lambda m, p: hw.patch_activations(m, p, direction="up"),
             "unknown direction 'up'; known: denoise, noise",
@@ -223,8 +239,8 @@ def test_bad_arguments_are_one_clear_sentence(call, message):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda m, p: hw.ablate_heads(m, p, "position_mean"),
-        lambda m, p: hw.ablate_heads(m, p, "resample"),
+        lambda m, p: hw.ablate_heads(m, p, kind="position_mean", metric="loss"),
+        lambda m, p: hw.ablate_heads(m, p, kind="resample", metric="loss"),
         lambda m, p: hw.patch_activations(m, p, by_position=True),
     ],
 )
@@ -235,9 +251,9 @@ def test_one_length_is_asked_for_where_it_is_needed(call):
 
 def test_pairs_that_do_not_fit_the_model():
     with pytest.raises(ValueError, match="context holds 40"):
-        hw.ablate_heads(tiny_gpt2(), random_pairs(2, 41))
+        hw.ablate_heads(tiny_gpt2(), random_pairs(2, 41), metric="loss")
     with pytest.raises(ValueError, match="vocabulary"):
-        hw.ablate_heads(tiny_gpt2(vocab_size=30), random_pairs(2, 4, vocab=61))
+        hw.ablate_heads(tiny_gpt2(vocab_size=30), random_pairs(2, 4, vocab=61), metric="loss")
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 101])

@@ -28,10 +28,12 @@ def difference_of_hooks(model, pairs, layer: int, head: int | None) -> torch.Ten
 
 
 QUESTIONS = {
-    "heads": lambda model, pairs, **options: hw.ablate_heads(model, pairs, "zero", "logit_diff", **options),
+    "heads": lambda model, pairs, **options: hw.ablate_heads(
+        model, pairs, kind="zero", metric="logit_diff", **options
+    ),
     "patching": lambda model, pairs, **options: hw.patch_activations(model, pairs, **options),
     "sets": lambda model, pairs, **options: hw.ablate_head_sets(
-        model, pairs, [[(0, 1), (1, 1)]], "zero", "logit_diff", **options
+        model, pairs, [[(0, 1), (1, 1)]], kind="zero", metric="logit_diff", **options
     ),
     "paths": lambda model, pairs, **options: hw.patch_paths(model, pairs, **options),
 }
@@ -53,7 +55,7 @@ def test_the_engine_serves_a_model_under_autocast_without_a_word():
     exact = sweep(model, pairs, "z", "zero", "logit_diff")
     with warnings.catch_warnings(), torch.autocast("cpu", dtype=torch.bfloat16):
         warnings.simplefilter("error")
-        effects = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        effects = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
         before = difference_of_hooks(model, pairs, 0, None)
         by_hooks = [
             [difference_of_hooks(model, pairs, layer, head) - before for head in range(4)]
@@ -68,12 +70,12 @@ def test_the_engine_serves_a_model_under_autocast_without_a_word():
 def test_bf16_asks_for_the_same_as_autocast_around_the_question():
     model, pairs = tiny_gpt2(seed=3), random_pairs(3, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        around = hw.ablate_heads(model, pairs, "zero")
-    assert hw.ablate_heads(model, pairs, "zero", precision="bf16").per_pair.equal(around.per_pair)
+        around = hw.ablate_heads(model, pairs, kind="zero", metric="loss")
+    assert hw.ablate_heads(model, pairs, kind="zero", precision="bf16", metric="loss").per_pair.equal(
+        around.per_pair
+    )
 
 
 def test_an_unknown_precision_is_one_clear_sentence():
-    with pytest.raises(
-        ValueError, match="unknown precision 'fp8'; known: 'bf16', or None for the model's own"
-    ):
-        hw.ablate_heads(tiny_gpt2(), random_pairs(3, 5), precision="fp8")
+    with pytest.raises(ValueError, match="unknown precision 'fp8'; known: bf16, or None for the model's own"):
+        hw.ablate_heads(tiny_gpt2(), random_pairs(3, 5), precision="fp8", metric="loss")

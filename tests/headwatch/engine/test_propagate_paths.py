@@ -30,7 +30,9 @@ def test_the_direct_effect_on_the_logits(direction, mlps, metric):
 @pytest.mark.parametrize("max_tokens", [None, 30])
 def test_the_effect_through_some_receivers(into, mlps, receivers, max_tokens):
     model, pairs = tiny_gpt2(seed=2, n_layer=4), random_pairs(2, 6, shared=2)
-    effects = hw.patch_paths(model, pairs, receivers, into, mlps=mlps, max_tokens_per_batch=max_tokens)
+    effects = hw.patch_paths(
+        model, pairs, receivers, receiver_input=into, mlps=mlps, max_tokens_per_batch=max_tokens
+    )
     close(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
     top = max(layer for layer, _ in receivers)
     assert not effects.per_pair[:, top:].any()
@@ -38,17 +40,16 @@ def test_the_effect_through_some_receivers(into, mlps, receivers, max_tokens):
 
 def test_denoising_through_receivers_in_chosen_layers():
     model, pairs = tiny_gpt2(seed=3), random_pairs(3, 6)
-    effects = hw.patch_paths(model, pairs, [(2, 0)], "v", "denoise", layers=[1, 0])
+    effects = hw.patch_paths(model, pairs, [(2, 0)], receiver_input="v", direction="denoise", layers=[1, 0])
     close(effects, path_effects(model, pairs, [(2, 0)], "v", "denoise", "recomputed")[:, [1, 0]])
     assert effects.kind == "denoise"
 
 
 @pytest.mark.parametrize("receivers", ["logits", [(1, 2), (2, 3)]])
 @pytest.mark.parametrize("mlps", ["recomputed", "frozen"])
-def test_hooks_give_the_same(receivers, mlps, monkeypatch):
+def test_hooks_give_the_same(receivers, mlps):
     model, pairs, into = tiny_gpt2(seed=4), random_pairs(2, 5), None if receivers == "logits" else "k"
-    monkeypatch.setattr("headwatch.engine.run_sweep.engine_matches_model", lambda trial: False)
-    effects = hw.patch_paths(model, pairs, receivers, into, mlps=mlps)
+    effects = hw.patch_paths(model, pairs, receivers, receiver_input=into, mlps=mlps, engine="hooks")
     close(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
 
 
@@ -69,13 +70,19 @@ def test_attention_is_not_run_again_on_the_way_to_the_receivers():
     ("call", "message"),
     [
         (lambda m, p: hw.patch_paths(m, p, "logit"), r"receivers='logit': give 'logits' or heads"),
-        (lambda m, p: hw.patch_paths(m, p, into="q"), "into='q' has no effect with receivers='logits'"),
-        (lambda m, p: hw.patch_paths(m, p, [(1, 1)]), "into=None: say what of the receiving heads"),
-        (lambda m, p: hw.patch_paths(m, p, [], "q"), r"receivers=\[\]: give some heads"),
-        (lambda m, p: hw.patch_paths(m, p, [(1, 9)], "q"), r"receivers: \(1, 9\) is no \(layer, head\)"),
+        (
+            lambda m, p: hw.patch_paths(m, p, receiver_input="q"),
+            "receiver_input='q' has no effect with receivers='logits'",
+        ),
+        (lambda m, p: hw.patch_paths(m, p, [(1, 1)]), "receiver_input=None: say what of the receiving heads"),
+        (lambda m, p: hw.patch_paths(m, p, [], receiver_input="q"), r"receivers=\[\]: give some heads"),
+        (
+            lambda m, p: hw.patch_paths(m, p, [(1, 9)], receiver_input="q"),
+            r"receivers: \(1, 9\) is no \(layer, head\)",
+        ),
         (
             lambda m, p: hw.patch_paths(m, p, mlps="thawed"),
-            "unknown mlps='thawed'; known: recomputed, frozen",
+            "unknown mlps 'thawed'; known: recomputed, frozen",
         ),
         (lambda m, p: hw.patch_paths(m, p, direction="up"), "unknown direction 'up'"),
     ],

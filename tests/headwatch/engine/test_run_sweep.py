@@ -50,7 +50,7 @@ def test_the_memory_bound_is_kept():
     shapes = counted(model.transformer.h[3].ln_1)
     for bound in (2 * 6, 2 * 6 * 3):
         shapes.clear()
-        hw.ablate_heads(model, pairs, "zero", "logit_diff", max_tokens_per_batch=bound)
+        hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff", max_tokens_per_batch=bound)
         sizes = [shape[:-1].numel() for shape in shapes]
         assert max(sizes) == bound
 
@@ -71,7 +71,7 @@ def test_running_out_of_memory_shrinks_the_batches_with_one_warning(monkeypatch,
     monkeypatch.setattr(Climb, "__call__", cramped)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        effects = hw.ablate_heads(model, pairs, "zero", max_tokens_per_batch=180)
+        effects = hw.ablate_heads(model, pairs, kind="zero", max_tokens_per_batch=180, metric="loss")
     (warning,) = caught
     assert "out of memory at max_tokens_per_batch=180: going on with smaller batches" in str(warning.message)
     first = next(number for number, size in enumerate(sizes) if size <= most_rows)
@@ -116,7 +116,7 @@ def test_other_errors_and_too_little_memory_for_one_intervention_are_raised(monk
 
     monkeypatch.setattr(Climb, "__call__", fail)
     with pytest.raises(RuntimeError, match=str(error)):
-        hw.ablate_heads(model, pairs, "zero")
+        hw.ablate_heads(model, pairs, kind="zero", metric="loss")
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -134,7 +134,7 @@ def test_what_both_prompts_share_is_not_computed_again():
 def test_the_last_layer_goes_on_with_the_answer_position_alone():
     model, pairs = tiny_gpt2(), random_pairs(2, 6, shared=0)
     shapes = counted(model.transformer.h[2].ln_2)
-    hw.ablate_heads(model, pairs, "zero")
+    hw.ablate_heads(model, pairs, kind="zero", metric="loss")
     assert {shape[-2] for shape in shapes if len(shape) == 4} == {1}
 
 
@@ -142,7 +142,7 @@ def test_the_last_layer_goes_on_with_the_answer_position_alone():
 def test_module_calls_grow_with_layers_and_not_with_heads():
     model, pairs = tiny_gpt2(n_head=8), random_pairs(2, 6, shared=0)
     shapes = counted(model.transformer.h[1].ln_2)
-    hw.ablate_heads(model, pairs, "zero", max_tokens_per_batch=10_000)
+    hw.ablate_heads(model, pairs, kind="zero", max_tokens_per_batch=10_000, metric="loss")
     assert len(shapes) == 2  # the plain run, and every intervention of both layers below
 
 
@@ -156,7 +156,7 @@ def test_a_forward_that_the_engine_cannot_follow_falls_back_to_hooks():
 
     block.forward = doubled
     with pytest.warns(RuntimeWarning, match="one forward per intervention.*something else than its modules"):
-        effects = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        effects = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
 
     def edit(head):
         def function(name, value):
@@ -220,10 +220,10 @@ def test_modules_that_wrap_gpt2s_own_keep_their_effect(part, doubled, warning):
     block = model.transformer.h[1]
     setattr(block, part, Doubled(getattr(block, part)))
     with pytest.warns(RuntimeWarning, match=f"one forward per intervention.*{warning}"):
-        neurons = hw.ablate(model, pairs, "post", "zero", "logit_diff", neurons=[4, 9])
+        neurons = hw.ablate(model, pairs, "post", kind="zero", metric="logit_diff", neurons=[4, 9])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "this model takes one forward", RuntimeWarning)
-        heads = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        heads = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     for index in (0, 3):
         expected = effects_where_doubled(plain, pairs, doubled, "head", index)
         torch.testing.assert_close(heads.per_pair[:, 1, index], expected, rtol=0, atol=1e-4)
@@ -236,7 +236,7 @@ def test_a_wrapped_mlp_costs_heads_nothing():
     model.transformer.h[1].mlp = Doubled(model.transformer.h[1].mlp)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
 
 
 class Own(nn.Module):
@@ -251,12 +251,12 @@ def test_an_attention_that_is_not_gpt2s_is_refused_in_one_sentence():
     model = tiny_gpt2()
     model.transformer.h[1].attn = Own()
     with pytest.raises(ValueError, match="Own stands where a GPT-2 has a GPT2Attention and holds 0 of them"):
-        hw.ablate_heads(model, random_pairs(3, 5), "zero")
+        hw.ablate_heads(model, random_pairs(3, 5), kind="zero", metric="loss")
 
 
 def test_a_model_with_cross_attention_that_nothing_feeds_is_served():
     model, pairs = tiny_gpt2(add_cross_attention=True), random_pairs(3, 5)
-    same(hw.ablate_heads(model, pairs, "zero"), sweep(model, pairs, "z", "zero", "loss"))
+    same(hw.ablate_heads(model, pairs, kind="zero", metric="loss"), sweep(model, pairs, "z", "zero", "loss"))
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft calls it
@@ -283,12 +283,12 @@ def test_gradient_checkpointing_and_training_mode_change_nothing():
     expected = sweep(model, pairs, "z", "mean", "loss")
     model.gradient_checkpointing_enable()
     model.train()
-    same(hw.ablate_heads(model, pairs), expected)
+    same(hw.ablate_heads(model, pairs, metric="loss"), expected)
 
 
 def test_a_bf16_model_is_served():
     model, pairs = tiny_gpt2().bfloat16(), random_pairs(4, 5)
-    effects = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+    effects = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     expected = sweep(tiny_gpt2(), pairs, "z", "zero", "logit_diff")
     assert torch.corrcoef(torch.stack([effects.per_pair.flatten().double(), expected.flatten()]))[0, 1] > 0.99
 

@@ -24,7 +24,9 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("max_tokens", [None, 1, 70])
 def test_sets_of_heads(kind, max_tokens):
     model, pairs = tiny_gpt2(seed=1), random_pairs(4, 7)
-    effects = hw.ablate_head_sets(model, pairs, SETS, kind, seed=3, max_tokens_per_batch=max_tokens)
+    effects = hw.ablate_head_sets(
+        model, pairs, SETS, kind=kind, seed=3, max_tokens_per_batch=max_tokens, metric="loss"
+    )
     plain = without_heads(model, pairs, [], kind, "loss")
     without = [without_heads(model, pairs, heads, kind, "loss", derangement(4, 3)) for heads in SETS]
     close(effects.per_pair, torch.stack(without, 1) - plain[:, None])
@@ -35,7 +37,7 @@ def test_sets_of_heads(kind, max_tokens):
 @pytest.mark.parametrize("metric", ["loss", "kl", "sequence_loss"])
 def test_one_more_head_where_some_are_gone(kind, metric):
     model, pairs, given = tiny_gpt2(seed=2), random_pairs(3, 6), [(1, 2), (0, 3)]
-    effects = hw.ablate_heads(model, pairs, kind, metric, given=given, seed=1)
+    effects = hw.ablate_heads(model, pairs, kind=kind, metric=metric, given=given, seed=1)
     order = derangement(3, 1)
     base = without_heads(model, pairs, given, kind, metric, order)
     expected = torch.stack(
@@ -61,7 +63,9 @@ def test_one_more_head_where_some_are_gone(kind, metric):
 
 def test_given_heads_by_position():
     model, pairs = tiny_gpt2(seed=5), random_pairs(2, 5)
-    effects = hw.ablate_heads(model, pairs, "zero", "logit_diff", given=[(1, 1)], by_position=True)
+    effects = hw.ablate_heads(
+        model, pairs, kind="zero", metric="logit_diff", given=[(1, 1)], by_position=True
+    )
 
     def difference(edits):
         def edit(name, value):
@@ -81,15 +85,14 @@ def test_given_heads_by_position():
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)
 
 
-def test_hooks_give_the_same(monkeypatch):
+def test_hooks_give_the_same():
     model, pairs = tiny_gpt2(seed=3), random_pairs(3, 5)
     given = [(0, 1), (1, 1)]
-    monkeypatch.setattr("headwatch.engine.run_sweep.engine_matches_model", lambda trial: False)
-    effects = hw.ablate_head_sets(model, pairs, SETS, "mean")
+    effects = hw.ablate_head_sets(model, pairs, SETS, kind="mean", metric="loss", engine="hooks")
     plain = without_heads(model, pairs, [], "mean", "loss")
     without = [without_heads(model, pairs, heads, "mean", "loss") for heads in SETS]
     close(effects.per_pair, torch.stack(without, 1) - plain[:, None])
-    effects = hw.ablate_heads(model, pairs, "mean", given=given)
+    effects = hw.ablate_heads(model, pairs, kind="mean", given=given, metric="loss", engine="hooks")
     base = without_heads(model, pairs, given, "mean", "loss")
     close(effects.given, base)
     close(effects.per_pair[:, 2, 2], without_heads(model, pairs, [*given, (2, 2)], "mean", "loss") - base)
@@ -99,14 +102,23 @@ def test_hooks_give_the_same(monkeypatch):
     ("call", "message"),
     [
         (
-            lambda m, p: hw.ablate_heads(m, p, given=[(3, 0)]),
+            lambda m, p: hw.ablate_heads(m, p, given=[(3, 0)], metric="loss"),
             r"given: \(3, 0\) is no \(layer, head\) .* 0 to 2",
         ),
-        (lambda m, p: hw.ablate_heads(m, p, given=[(-1, 0)]), r"given: \(-1, 0\) is no \(layer, head\)"),
-        (lambda m, p: hw.ablate_head_sets(m, p, []), r"sets=\[\]: give some sets of heads"),
-        (lambda m, p: hw.ablate_head_sets(m, p, [[(0, 0)], []]), r"sets\[1\]=\[\]: give some heads"),
-        (lambda m, p: hw.ablate_head_sets(m, p, [[(0, 4)]]), r"sets\[0\]: \(0, 4\) is no"),
-        (lambda m, p: hw.ablate_head_sets(m, p, [[(0, 1)]], "nought"), "unknown kind 'nought'"),
+        (
+            lambda m, p: hw.ablate_heads(m, p, given=[(-1, 0)], metric="loss"),
+            r"given: \(-1, 0\) is no \(layer, head\)",
+        ),
+        (lambda m, p: hw.ablate_head_sets(m, p, [], metric="loss"), r"sets=\[\]: give some sets of heads"),
+        (
+            lambda m, p: hw.ablate_head_sets(m, p, [[(0, 0)], []], metric="loss"),
+            r"sets\[1\]=\[\]: give some heads",
+        ),
+        (lambda m, p: hw.ablate_head_sets(m, p, [[(0, 4)]], metric="loss"), r"sets\[0\]: \(0, 4\) is no"),
+        (
+            lambda m, p: hw.ablate_head_sets(m, p, [[(0, 1)]], kind="nought", metric="loss"),
+            "unknown kind 'nought'",
+        ),
     ],
 )
 def test_bad_heads_are_one_clear_sentence(call, message):

@@ -40,7 +40,7 @@ def check(effects: hw.Effects, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("site", SITES)
 def test_every_site(site, kind, by_position):
     model, pairs = tiny_gpt2(seed=1), pairs_of_a_template(4, 7, 3)
-    effects = hw.ablate(model, pairs, site, kind, "loss", by_position=by_position)
+    effects = hw.ablate(model, pairs, site, kind=kind, metric="loss", by_position=by_position)
     check(effects, sweep(model, pairs, site, kind, "loss", by_position=by_position))
 
 
@@ -49,16 +49,16 @@ def test_every_site(site, kind, by_position):
 @pytest.mark.parametrize("max_tokens", [1, 40, None])
 def test_any_number_of_leading_tokens(shared, metric, max_tokens):
     model, pairs = tiny_gpt2(seed=2), pairs_of_a_template(3, 7, shared)
-    effects = hw.ablate_heads(model, pairs, "mean", metric, max_tokens_per_batch=max_tokens)
+    effects = hw.ablate_heads(model, pairs, kind="mean", metric=metric, max_tokens_per_batch=max_tokens)
     check(effects, sweep(model, pairs, "z", "mean", metric))
 
 
 def test_single_neurons_and_how_one_responds():
     model, pairs = tiny_gpt2(seed=3), pairs_of_a_template(3, 6, 4)
-    effects = hw.ablate(model, pairs, "post", "zero", "loss", neurons=[0, 5, 77])
+    effects = hw.ablate(model, pairs, "post", kind="zero", metric="loss", neurons=[0, 5, 77])
     check(effects, sweep(model, pairs, "post", "zero", "loss", units=[0, 5, 77]))
     metric = hw.metrics.activation("resid_pre2", neuron=3)
-    by_position = hw.ablate(model, pairs, "mlp_out", "zero", metric, by_position=True)
+    by_position = hw.ablate(model, pairs, "mlp_out", kind="zero", metric=metric, by_position=True)
     with hw.attach(model) as hooked:
         _, plain = hooked.run_with_cache(pairs.clean, names="resid_pre2")
         for layer, position in [(0, 1), (0, 5), (1, 2), (1, 5), (2, 5)]:
@@ -82,7 +82,7 @@ def test_they_are_computed_once_and_never_after_the_last_attention(layer, expect
     shapes = []
     norm = model.transformer.h[layer].ln_2
     norm.forward = lambda x, plain=norm.forward: (shapes.append(x.shape), plain(x))[1]
-    hw.ablate_heads(model, pairs, "zero")
+    hw.ablate_heads(model, pairs, kind="zero", metric="loss")
     assert {tuple(shape[1:3]) for shape in shapes if len(shape) == 4} == expected
 
 

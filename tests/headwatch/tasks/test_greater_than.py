@@ -38,10 +38,10 @@ def test_prob_diff_is_one_where_all_probability_is_on_later_years(tokenizer: Pre
     targets = metrics.Targets(
         pairs.answer, pairs.foil, pairs.clean, pairs.lengths, None, pairs.answer_set, pairs.foil_set
     )
-    torch.testing.assert_close(metrics.get("prob_diff")(logits, targets), torch.ones(4))
+    torch.testing.assert_close(metrics.get_metric("prob_diff")(logits, targets), torch.ones(4))
     logits[:, ids] = 0.0
     expected = (later.sum(1) - (~later).sum(1)) / 100
-    torch.testing.assert_close(metrics.get("prob_diff")(logits, targets), expected)
+    torch.testing.assert_close(metrics.get_metric("prob_diff")(logits, targets), expected)
 
 
 def test_years_that_are_one_token_are_dropped_as_are_missing_two_digit_ones(

@@ -180,7 +180,9 @@ def test_eval_writes_what_the_engine_gives_at_each_checkpoints_step(pair_file, t
     assert {(entry.step, entry.probe) for entry in record.effects} == {
         (step, probe) for step in (20, 100) for probe in ("ablation", "patching")
     }
-    wanted = ablate_heads(tiny_gpt2(seed=1), PromptPairs.from_jsonl(pair_file, None), "mean", "loss")
+    wanted = ablate_heads(
+        tiny_gpt2(seed=1), PromptPairs.from_jsonl(pair_file, None), kind="mean", metric="loss"
+    )
     [found] = [entry for entry in record.effects if (entry.step, entry.probe) == (100, "ablation")]
     assert np.allclose(found.mean, wanted.mean.numpy(), atol=1e-5)
 
@@ -239,7 +241,7 @@ def test_two_processes_share_the_checkpoints(pair_file, tmp_path):
     assert [entry.step for entry in found.effects] == [1, 2, 3]
     for entry in found.effects:
         wanted = ablate_heads(
-            tiny_gpt2(seed=entry.step), PromptPairs.from_jsonl(pair_file, None), "mean", "loss"
+            tiny_gpt2(seed=entry.step), PromptPairs.from_jsonl(pair_file, None), kind="mean", metric="loss"
         )
         assert np.allclose(entry.mean, wanted.mean.numpy(), atol=1e-5)
 

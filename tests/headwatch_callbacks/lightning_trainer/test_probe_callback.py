@@ -329,7 +329,7 @@ def test_effects_in_the_record_are_those_of_the_trained_model(tmp_path):
     module, pairs = Language(), random_pairs()
     run = fit(HeadAblation(pairs, kind="zero"), tmp_path, module)
     found = Record.read(record_folder(run)).effects[-1]
-    expected = ablate_heads(module.eval(), pairs, "zero").mean
+    expected = ablate_heads(module.eval(), pairs, kind="zero", metric="loss").mean
     torch.testing.assert_close(torch.from_numpy(found.mean), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -338,7 +338,7 @@ def test_effects_in_the_record_are_those_of_the_trained_model(tmp_path):
     [
         (
             lambda pairs: HeadAblation(pairs, precision="bf16", max_tokens_per_batch=50),
-            lambda model, pairs: hw.ablate_heads(model, pairs, precision="bf16"),
+            lambda model, pairs: hw.ablate_heads(model, pairs, precision="bf16", metric="loss"),
             "ablation/z/mean/loss/bf16",
         ),
         (
