@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headwatch.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from headwatch import metrics, tasks
+    from headwatch import metrics, plot, tasks
     from headwatch.ablation import ablate, ablate_head_sets, ablate_heads
     from headwatch.attribution.attribute import attribute_heads
     from headwatch.effects import Effects, HeadEffects
@@ -56,6 +56,7 @@ __all__ = [
     "metrics",
     "patch_activations",
     "patch_paths",
+    "plot",
     "report",
     "serve",
     "tasks",
@@ -89,6 +90,7 @@ _HOMES = {
     "metrics": "metrics",
     "patch_activations": "patching",
     "patch_paths": "patching",
+    "plot": "plot",
     "report": "page",
     "serve": "page",
     "tasks": "tasks",

@@ -1,0 +1,113 @@
+"""A result on two axes, as pictures and tables show it: one cell a head, its interval, and whether it is marked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Num
+
+from headwatch.cell_names import Coords, Place, cell_name, place_name
+from headwatch.statistics.intervals import interval, p_values
+from headwatch.statistics.multiple_testing import benjamini_hochberg
+
+Q = 0.05  # the false discovery rate at which pictures mark heads
+Values = Float[np.ndarray, "row column"]
+
+
+@dataclass(frozen=True, eq=False)
+class CellMap:
+    """One number a cell, on two axes.
+
+    Attributes:
+        values: `[row, column]`.
+        dims: what a row and a column is, such as `("layer", "head")`; `("layer",)` for a single column.
+        coords: which layers and heads they are.
+        name: what the numbers are where a result has several, such as `induction`; else empty.
+        note: what was left out on the way to two axes; empty if nothing.
+        stderr: standard errors, `[row, column]`; None for scores, as all that follows.
+        low: the lower ends of 95 % intervals.
+        high: their upper ends.
+        significant: which cells are significant at a false discovery rate of 5 % over all cells.
+        n: how many pairs the values are averages of.
+        n_tested: how many cells that rate is over.
+    """
+
+    values: Values
+    dims: tuple[str, ...]
+    coords: Coords
+    name: str = ""
+    note: str = ""
+    stderr: Values | None = None
+    low: Values | None = None
+    high: Values | None = None
+    significant: Bool[np.ndarray, "row column"] | None = None
+    n: int | None = None
+    n_tested: int = 0
+
+    def places(self, row: int, column: int) -> tuple[Place, ...]:
+        """The layer and head (or other places) of a cell."""
+        return tuple(self.coords[dim][at] for dim, at in zip(self.dims, (row, column), strict=False))
+
+    def cell_name(self, row: int, column: int) -> str:
+        """The short name of a cell, such as `L9H6`."""
+        return cell_name(self.dims, self.places(row, column))
+
+    def labels(self, axis: int) -> list[str]:
+        """What stands at each row (axis 0) or column (axis 1): the bare numbers, and the names of sets."""
+        if axis >= len(self.dims):
+            return [""]
+        dim = self.dims[axis]
+        return [
+            str(place) if isinstance(place, int) else place_name(dim, place) for place in self.coords[dim]
+        ]
+
+    def ranked(self) -> list[tuple[int, int]]:
+        """Row and column of the cells with a finite value, the largest magnitude first."""
+        return [(row, column) for row, column in ranked(self.values)]
+
+    @property
+    def marks(self) -> str:
+        """What a mark in the picture of this map means."""
+        per_cent = f"{Q:.0%}".replace("%", " %")
+        return f"false discovery rate {per_cent} over {self.n_tested} cells (Benjamini–Hochberg)"
+
+
+def ranked(values: Num[np.ndarray, "*dims"]) -> list[tuple[int, ...]]:
+    """The indices of all finite values, the largest magnitude first and equal ones in order."""
+    magnitude = np.where(np.isfinite(values), np.abs(values), -1.0)
+    order = np.argsort(-magnitude, axis=None, kind="stable")[: int((magnitude >= 0).sum())]
+    return [tuple(index) for index in np.stack(np.unravel_index(order, values.shape), -1).tolist()]
+
+
+def cell_map(
+    mean: Num[np.ndarray, "*dims"],
+    stderr: Num[np.ndarray, "*dims"],
+    n: int,
+    dims: Sequence[str],
+    coords: Coords,
+) -> CellMap:
+    """Effects on two axes: a third one, such as the position, is shown where the effect is largest.
+
+    Args:
+        mean: effects averaged over pairs, `[*dims]`, of one to three axes.
+        stderr: their standard errors, same shape.
+        n: how many pairs they are averages of.
+        dims: what the axes are.
+        coords: which places they stand for.
+    """
+    p = p_values(mean, stderr, n - 1)
+    low, high = interval(mean, stderr, n - 1)
+    # Marks are made over all cells, before one position stands for a head.
+    parts = [mean, stderr, low, high, benjamini_hochberg(p, Q)]
+    note = ""
+    if len(dims) == 1:
+        parts = [part[:, None] for part in parts]
+    if len(dims) == 3:
+        strongest = np.nan_to_num(np.abs(mean), nan=-1.0).argmax(-1)[..., None]
+        parts = [np.take_along_axis(part, strongest, -1)[..., 0] for part in parts]
+        note = f"each {dims[1]} at its strongest {dims[2]}"
+    shown = tuple(dims[:2])
+    tested = int((~np.isnan(p)).sum())
+    kept = {dim: coords[dim] for dim in shown}
+    values, error, low, high, significant = parts
+    return CellMap(values, shown, kept, "", note, error, low, high, significant, n, tested)

@@ -1,0 +1,100 @@
+"""A map with one cell a head as inline SVG, for notebooks: needs nothing installed, and says its numbers on hover."""
+
+from html import escape
+
+import numpy as np
+
+from headwatch.pictures.cell_map import CellMap
+from headwatch.pictures.colours import FAINT, INK, diverging, ink_on, largest
+
+_TOP, _FOOT = 52, 62
+_MOST_CELLS = 4096  # beyond that a table of the strongest is shown
+_TEXT = 'font-family="system-ui, sans-serif" font-size="11"'
+
+
+def svg_map(shown: CellMap, *, title: str, unit: str) -> str:
+    """The map as HTML: a coloured square a cell, a dot where it is significant, its numbers as a tooltip.
+
+    Args:
+        shown: what to draw; more than 4,096 cells become a table of the ten strongest.
+        title: first line.
+        unit: what a value is.
+    """
+    if shown.values.size > _MOST_CELLS:
+        return _table(shown, title, unit)
+    rows, columns = shown.values.shape
+    side = int(np.clip(480 // max(rows, columns), 8, 30))
+    left = 14 + 7 * max(len(label) for label in [shown.dims[0], *shown.labels(0)])
+    width = max(left + columns * side + 10, 480)
+    bottom = _TOP + rows * side
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom + _FOOT}" {_TEXT}>',
+        _text(4, 14, title, INK, "start"),
+        *_axes(shown, side, left),
+        *(_cell(shown, row, column, side, left) for row, column in np.ndindex(rows, columns)),
+        *_caption(shown, unit, bottom),
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def numbers_of(shown: CellMap, row: int, column: int) -> str:
+    """A cell in words: its name, its value and its 95 % interval."""
+    words = f"{shown.cell_name(row, column)} {shown.values[row, column]:+.4g}"
+    if shown.low is None or shown.high is None or np.isnan(shown.low[row, column]):
+        return words
+    marked = shown.significant is not None and shown.significant[row, column]
+    ends = f"{shown.low[row, column]:+.3g} to {shown.high[row, column]:+.3g}"
+    return f"{words}, 95 % interval {ends}{', significant' if marked else ''}"
+
+
+def _cell(shown: CellMap, row: int, column: int, side: int, margin: int) -> str:
+    colour = diverging(shown.values[row, column : column + 1], largest(shown.values))[0]
+    left, top = margin + column * side, _TOP + row * side
+    fill = "#" + bytes(colour.tolist()).hex()
+    tooltip = f"<title>{escape(numbers_of(shown, row, column))}</title>"
+    square = (
+        f'<rect x="{left}" y="{top}" width="{side - 1}" height="{side - 1}" fill="{fill}">{tooltip}</rect>'
+    )
+    if shown.significant is None or not shown.significant[row, column]:
+        return square
+    return square + _dot(left + (side - 1) / 2, top + (side - 1) / 2, max(1.2, side / 11), ink_on(colour))
+
+
+def _dot(x: int | float, y: int | float, radius: float, fill: str) -> str:
+    return f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{fill}" pointer-events="none"/>'
+
+
+def _axes(shown: CellMap, side: int, left: int) -> list[str]:
+    every = next(n for n in (1, 5, 10, 50, 100, 1000) if n * side >= 20)
+    rows = [
+        _text(left - 6, _TOP + (at + 0.5) * side + 4, label, INK, "end")
+        for at, label in list(enumerate(shown.labels(0)))[::every]
+    ]
+    columns = [
+        _text(left + (at + 0.5) * side, _TOP - 5, label, INK, "middle")
+        for at, label in list(enumerate(shown.labels(1)))[::every]
+    ]
+    names = [_text(4, _TOP - 5, shown.dims[0], FAINT, "start")]
+    if len(shown.dims) > 1:
+        names.append(_text(left, _TOP - 18, shown.dims[1], FAINT, "start"))
+    return [*rows, *columns, *names]
+
+
+def _caption(shown: CellMap, unit: str, bottom: int) -> list[str]:
+    limit = largest(shown.values)
+    scale = f"{unit}: blue −{limit:.3g}, white 0, red +{limit:.3g}"
+    lines = [scale, shown.note] if shown.note else [scale]
+    if shown.significant is not None:
+        lines.append(f"● significant: {shown.marks}")
+    return [_text(4, bottom + 18 + 16 * at, line, FAINT, "start") for at, line in enumerate(lines)]
+
+
+def _text(x: int | float, y: int | float, text: str, fill: str, anchor: str) -> str:
+    return f'<text x="{x}" y="{y}" fill="{fill}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _table(shown: CellMap, title: str, unit: str) -> str:
+    rows = "".join(f"<li>{escape(numbers_of(shown, *place))}</li>" for place in shown.ranked()[:10])
+    caption = f"{title}: the strongest of {shown.values.size} cells, {unit}"
+    return f"<p>{escape(caption)}</p><ol>{rows}</ol>"
