@@ -34,7 +34,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import headwatch as hw
 from headwatch.page import report
-from headwatch.record import EffectEntry, Frame, Record
+from headwatch.record import AttentionFrame, EffectEntry, Record
 from headwatch_callbacks import (
     ActivationPatching,
     AttentionMaps,
@@ -279,7 +279,7 @@ def last(record: Record, probe: str, site: str) -> EffectEntry:
     return [entry for entry in record.effects if (entry.probe, entry.site) == (probe, site)][-1]
 
 
-def attends_most(frame: Frame, pairs: hw.PromptPairs, layer: int, head: int) -> str:
+def attends_most(frame: AttentionFrame, pairs: hw.PromptPairs, layer: int, head: int) -> str:
     """Which token of a sentence this head moves something from, and where to."""
     found: dict[str, list[float]] = {}
     for maps, pair in zip(frame.maps, pairs.pairs, strict=False):

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from headwatch.record import EffectEntry, FrameEntry, PromptEntry, Record, ScoreEntry, Series
+from headwatch.cell_names import counted
+from headwatch.record import AttentionEntry, EffectEntry, PromptEntry, Record, ScoreEntry, Series
+from headwatch.record.coords import coords_to_json
 from headwatch.record.reader import read_packed
 
 Item = TypeVar("Item")
@@ -42,12 +44,12 @@ def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
     }
 
 
-def frame_payload(entry: FrameEntry) -> dict[str, Any]:
+def frame_payload(entry: AttentionEntry) -> dict[str, Any]:
     """Which attention maps there are, without the maps."""
     return {"step": entry.step, "label": entry.label, "tokens": entry.tokens}
 
 
-def maps_payload(record: Record, entry: FrameEntry, prompts: int | None = None) -> dict[str, Any]:
+def maps_payload(record: Record, entry: AttentionEntry, prompts: int | None = None) -> dict[str, Any]:
     """The attention maps of the first few prompts of a frame.
 
     Args:
@@ -76,9 +78,9 @@ def keyframes(items: Sequence[Item], limit: int) -> list[Item]:
 
 def _effect_groups(entries: Iterable[EffectEntry]) -> list[list[EffectEntry]]:
     def what(entry: EffectEntry) -> tuple[Any, ...]:
-        # A label that changed its question or its shape between passes is shown as two series.
+        # A label that changed its question, its shape or its places between passes is shown as two series.
         asked = (entry.label, entry.probe, entry.site, entry.kind, entry.metric, str(entry.exact))
-        return (*asked, *entry.dims, *map(str, entry.mean.shape))
+        return (*asked, *entry.dims, *map(str, entry.mean.shape), str(coords_to_json(entry.coords)))
 
     ordered = sorted(entries, key=what)
     return [sorted(group, key=lambda entry: entry.step) for _, group in groupby(ordered, what)]
@@ -102,6 +104,7 @@ def _score_entry(entry: ScoreEntry, name: str) -> EffectEntry:
         metric=name,
         exact=True,
         dims=("layer", "head"),
+        coords=counted(("layer", "head"), values.shape),
         mean=values,
         stderr=np.full_like(values, np.nan),
         n=0,
@@ -141,6 +144,7 @@ def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
             for name in ("label", "probe", "site", "kind", "metric", "exact", "dims")
         },
         "shape": first.mean.shape,
+        "coords": coords_to_json(first.coords),
         "total": len(entries),
         "steps": [entry.step for entry in kept],
         "n": [entry.n for entry in kept],

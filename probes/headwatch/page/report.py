@@ -10,7 +10,7 @@ from typing import Any
 
 from headwatch.page.assemble import assemble, embed
 from headwatch.page.payload import keyframes, maps_payload, run_payload
-from headwatch.record import FrameEntry, Record
+from headwatch.record import AttentionEntry, Record
 
 FRAMES = 20
 SIZE_BUDGET = 2_850_000  # characters of data, so that the whole file stays below 3 MB
@@ -64,7 +64,7 @@ def _frames(record: Record, budget: int) -> tuple[list[dict[str, Any]], list[str
 
 
 def _fitting(
-    record: Record, entries: list[FrameEntry], budget: int
+    record: Record, entries: list[AttentionEntry], budget: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
     # Fewer prompts first, then fewer steps: a prompt is enough to see a head change.
     prompts = max((len(entry.tokens) for entry in entries), default=0)
@@ -79,7 +79,9 @@ def _fitting(
             entries = keyframes(entries, max(2, len(entries) * budget // size))
 
 
-def _pack(record: Record, entries: list[FrameEntry], prompts: int) -> tuple[list[dict[str, Any]], list[str]]:
+def _pack(
+    record: Record, entries: list[AttentionEntry], prompts: int
+) -> tuple[list[dict[str, Any]], list[str]]:
     frames: list[dict[str, Any]] = []
     problems: list[str] = []
     for entry in entries:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headwatch.page.payload import maps_payload, run_payload
-from headwatch.record import Entry, FrameEntry, Record, Tail
-from headwatch.record.reader import read_description
+from headwatch.record import AttentionEntry, Entry, Record, Tail
+from headwatch.record.description import read_description
 
 DEEPEST = 3
 
@@ -75,7 +75,7 @@ class Runs:
         """
         with self._lock:
             run = self._run(number)
-            frames = [entry for entry in run.entries if isinstance(entry, FrameEntry)]
+            frames = [entry for entry in run.entries if isinstance(entry, AttentionEntry)]
         for entry in reversed(frames):
             if (entry.step, entry.label) == (step, label):
                 return maps_payload(_record(run, [entry], []), entry)
@@ -88,8 +88,7 @@ class Runs:
 
 
 def _record(run: _Growing, entries: list[Entry], problems: list[str]) -> Record:
-    name, model = read_description(run.directory)
-    return Record.of(run.directory, name, model, entries, problems)
+    return Record.of(run.directory, read_description(run.directory), entries, problems)
 
 
 def _records(directory: Path, depth: int = 0) -> Iterator[Path]:
@@ -107,7 +106,7 @@ def _records(directory: Path, depth: int = 0) -> Iterator[Path]:
 
 def _name(directory: Path) -> str | None:
     try:
-        return read_description(directory)[0]
+        return read_description(directory).name
     except (ValueError, OSError):
         return None
 

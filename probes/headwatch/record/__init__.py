@@ -1,23 +1,23 @@
 """A run's own record on disk: `run.json`, `probes.jsonl` and `attn/<step>.npz` in one directory."""
 
 from headwatch.record.entries import (
+    AttentionEntry,
     EffectEntry,
     Entry,
-    FrameEntry,
     Note,
     PromptEntry,
     ScalarEntry,
     ScoreEntry,
 )
 from headwatch.record.export import export
-from headwatch.record.reader import Frame, Record, Series, Tail
+from headwatch.record.reader import AttentionFrame, Record, Series, Tail
 from headwatch.record.writer import RecordWriter
 
 __all__ = [
+    "AttentionEntry",
+    "AttentionFrame",
     "EffectEntry",
     "Entry",
-    "Frame",
-    "FrameEntry",
     "Note",
     "PromptEntry",
     "Record",

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from headwatch.cell_names import Coords
+from headwatch.record.coords import coords_from_json, coords_to_json
 from headwatch.record.fields import Fields
 
 Array = Float[np.ndarray, "*dims"]
@@ -31,6 +33,7 @@ class EffectEntry:
         metric: the metric's name.
         exact: False for a first-order estimate.
         dims: what the axes of `mean` are, such as `("layer", "head")`.
+        coords: what the places on each axis are, such as `{"layer": (9, 10), "head": (0, 1, 2)}`.
         mean: effect averaged over pairs, `[*dims]`.
         stderr: its standard error, `[*dims]`, NaN where one pair was all there was.
         n: the number of pairs.
@@ -49,6 +52,7 @@ class EffectEntry:
     metric: str
     exact: bool
     dims: tuple[str, ...]
+    coords: Coords
     mean: Array
     stderr: Array
     n: int
@@ -69,6 +73,7 @@ class EffectEntry:
         line = {"type": "effects"} | vars(self) | {"shape": self.mean.shape}
         for name in ("baseline", "clean", "corrupted", "seconds"):
             line[name] = _number(line[name])
+        line["coords"] = coords_to_json(self.coords)
         return line | {"mean": numbers(self.mean), "stderr": numbers(self.stderr)}
 
     @classmethod
@@ -88,12 +93,13 @@ class EffectEntry:
             epoch=line.integer("epoch"),
             exact=line.flag("exact"),
             dims=dims,
+            coords=coords_from_json(line, dims, shape),
             mean=line.array("mean", shape),
             stderr=line.array("stderr", shape),
             n=line.integer("n"),
             baseline=line.number("baseline"),
             clean=line.number("clean"),
-            corrupted=None if line.empty("corrupted") else line.number("corrupted"),
+            corrupted=None if line.is_null("corrupted") else line.number("corrupted"),
             seconds=line.number("seconds"),
             **texts,
         )
@@ -162,7 +168,7 @@ class ScalarEntry:
 
 
 @dataclass(frozen=True)
-class FrameEntry:
+class AttentionEntry:
     """Where the attention maps of one step are, and the tokens that they are about.
 
     Attributes:
@@ -184,7 +190,7 @@ class FrameEntry:
         return {"type": "patterns"} | vars(self)
 
     @classmethod
-    def from_json(cls, line: Fields) -> "FrameEntry":
+    def from_json(cls, line: Fields) -> "AttentionEntry":
         """Read one JSON object; raises ValueError as `EffectEntry.from_json` does."""
         file = line.text("file")
         if not re.fullmatch(r"\d+(-\d+)?\.npz", file):
@@ -259,12 +265,12 @@ class Note:
         return cls(line.text("level"), line.text("message"))
 
 
-Entry = EffectEntry | ScoreEntry | ScalarEntry | FrameEntry | PromptEntry | Note
+Entry = EffectEntry | ScoreEntry | ScalarEntry | AttentionEntry | PromptEntry | Note
 KINDS: Mapping[str, type[Entry]] = {
     "effects": EffectEntry,
     "scores": ScoreEntry,
     "scalars": ScalarEntry,
-    "patterns": FrameEntry,
+    "patterns": AttentionEntry,
     "prompts": PromptEntry,
     "note": Note,
 }

@@ -1,32 +1,26 @@
-"""A record as one long table: a row per step, series, metric, layer, head, position and neuron, for notebooks."""
+"""Write a run's effects and scores to a file: one long table, whose columns `headwatch.record.table` describes."""
 
 import csv
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
-import numpy as np
-
-from headwatch.record.entries import EffectEntry, ScoreEntry
 from headwatch.record.reader import Record
+from headwatch.record.table import COLUMNS, Row, table
 
-COLUMNS = ("step", "probe", "label", "metric", "layer", "head", "position", "neuron", "mean", "stderr", "n")
-INDEXED = ("layer", "head", "position", "neuron")
-Row = tuple[int | float | str | None, ...]
+Format = Literal["csv", "parquet"]
+_TEXTS = ("probe", "series", "metric", "cell", "set")
+_REALS = ("value", "stderr", "low", "high")
 
 
-def export(run: Path | str, out: Path | str, format: Literal["parquet", "csv"] = "csv") -> Path:
-    """Write a run's effects and scores as a tidy table with the columns of `COLUMNS`.
-
-    Effects are in their metric's unit; scores have their name as the metric and no standard error. What a series has no
-    axis for is left empty.
+def export(run: Path | str, out: Path | str, format: Format | None = None) -> Path:
+    """Write a run's effects and scores as one table: a row per step, series and cell.
 
     Args:
         run: the record's directory.
         out: the file to write.
-        format: `csv`, or `parquet`, which needs pyarrow.
+        format: `csv`, or `parquet`, which needs pyarrow; None takes what the file's name ends in.
 
     Returns:
         The file that was written.
@@ -34,80 +28,64 @@ def export(run: Path | str, out: Path | str, format: Literal["parquet", "csv"] =
     Raises:
         FileNotFoundError: the directory holds no record.
         ModuleNotFoundError: parquet was asked for and pyarrow is not installed.
-        ValueError: another format, or a series with axes that the table has no column for.
+        OSError: the file can't be written.
+        ValueError: a format that is not known, or another one than the file's name ends in; a series with an axis
+            that the table has no column for.
     """
-    if format not in ("csv", "parquet"):
-        raise ValueError(f"format {format!r} is not known: pass 'csv' or 'parquet'")
-    record = Record.read(run)
-    out = Path(out)
-    if format == "csv":
-        _write_csv(out, table(record))
-    else:
-        _write_parquet(out, list(table(record)))
-    return out
+    chosen = choose_format(Path(out), format)
+    write_table(Record.read(run), Path(out), chosen)
+    return Path(out)
 
 
-def table(record: Record) -> Iterator[Row]:
-    """The rows of a record, in the order of its passes.
+def choose_format(out: Path, format: str | None) -> Format:
+    """The format that is asked for, or the one that the file's name ends in.
 
     Raises:
-        ValueError: a series has axes that the table has no column for.
+        ValueError: neither says a known one, or they contradict each other.
     """
-    for entry in record.probes:
-        if isinstance(entry, ScoreEntry):
-            for name, values in entry.scores.items():
-                shown = (entry.step, "scores", entry.label, name)
-                missing = np.full_like(values, math.nan)
-                yield from _rows(shown, ("layer", "head"), values, missing, None)
-        else:
-            yield from _effect_rows(entry)
+    known = get_args(Format)
+    ending = out.suffix.lower().removeprefix(".")
+    if format is not None and format not in known:
+        raise ValueError(f"format {format!r} is not known: pass 'csv' or 'parquet'")
+    if format is None and ending not in known:
+        raise ValueError(f"{out} ends in neither .csv nor .parquet: name it so, or say which format")
+    if format is not None and ending in known and ending != format:
+        raise ValueError(f"{out} ends in .{ending} and format {format!r} was asked for: change one of them")
+    return format or ending  # type: ignore[return-value]
 
 
-def _effect_rows(entry: EffectEntry) -> Iterator[Row]:
-    unknown = [name for name in entry.dims if name not in INDEXED]
-    if unknown:
-        raise ValueError(
-            f"series {entry.label!r} has the axis {unknown[0]!r}, the table has only {list(INDEXED)}"
-        )
-    shown = (entry.step, entry.probe, entry.label, entry.metric)
-    yield from _rows(shown, entry.dims, entry.mean, entry.stderr, entry.n)
+def write_table(record: Record, out: Path, format: Format) -> int:
+    """Write a record's table; returns how many rows it has.
+
+    Raises:
+        ModuleNotFoundError, OSError, ValueError: as `export`.
+    """
+    write = _write_csv if format == "csv" else _write_parquet
+    try:
+        return write(out, table(record))
+    except OSError as problem:
+        raise type(problem)(f"{out} can't be written: {problem.strerror or problem}") from problem
 
 
-def _rows(
-    shown: Row, dims: Sequence[str], mean: np.ndarray, stderr: np.ndarray, n: int | None
-) -> Iterator[Row]:
-    for index in np.ndindex(mean.shape):
-        place = dict(zip(dims, index, strict=True))
-        at = tuple(place.get(name) for name in INDEXED)
-        yield (*shown, *at, _finite(mean[index]), _finite(stderr[index]), n)
-
-
-def _finite(value: Any) -> float | None:
-    # The shortest digits of the 32-bit float: 0.1, not 0.10000000149.
-    return float(str(value)) if np.isfinite(value) else None
-
-
-def _write_csv(out: Path, rows: Iterator[Row]) -> None:
+def _write_csv(out: Path, rows: Iterable[Row]) -> int:
     with out.open("w", newline="", encoding="utf-8", errors="replace") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(rows)
+        return sum(writer.writerow(row) > 0 for row in rows)
 
 
-def _write_parquet(out: Path, rows: list[Row]) -> None:
+def _write_parquet(out: Path, rows: Iterable[Row]) -> int:
     try:
         arrow = import_module("pyarrow")
         parquet = import_module("pyarrow.parquet")
     except ModuleNotFoundError as problem:
-        raise ModuleNotFoundError("parquet needs pyarrow: pip install pyarrow, or export as csv") from problem
-    kinds = [
-        arrow.int64(),
-        *[arrow.string()] * 3,
-        *[arrow.int64()] * 4,
-        arrow.float64(),
-        arrow.float64(),
-        arrow.int64(),
-    ]
-    columns = [[row[i] for row in rows] for i in range(len(COLUMNS))]
-    arrays = [arrow.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
-    parquet.write_table(arrow.table(dict(zip(COLUMNS, arrays, strict=True))), out)
+        raise ModuleNotFoundError(
+            "parquet needs pyarrow: pip install 'headwatch[parquet]', or export as csv"
+        ) from problem
+    kinds = {name: arrow.int64() for name in COLUMNS}
+    kinds |= dict.fromkeys(_TEXTS, arrow.string()) | dict.fromkeys(_REALS, arrow.float64())
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    arrays = [arrow.array(values, kinds[name]) for name, values in zip(COLUMNS, columns, strict=True)]
+    written = arrow.table(dict(zip(COLUMNS, arrays, strict=True)))
+    parquet.write_table(written, out)
+    return written.num_rows

@@ -19,14 +19,21 @@ class Fields:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
+        self._read: set[str] = set()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The names of all keys."""
         return tuple(self._values)
 
-    def empty(self, key: str) -> bool:
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The keys that nobody has asked for."""
+        return tuple(key for key in self._values if key not in self._read)
+
+    def is_null(self, key: str) -> bool:
         """Whether the key is missing or null."""
+        self._read.add(key)
         return self._values.get(key) is None
 
     def integer(self, key: str) -> int:
@@ -68,6 +75,12 @@ class Fields:
         """A list of whole numbers from 0 up."""
         return tuple(_whole(item, key) for item in _listed(self._get(key), key))
 
+    def pair_lists(self, key: str) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """A list of lists of pairs of whole numbers from 0 up."""
+        return tuple(
+            tuple(_pair(item, key) for item in _listed(items, key)) for items in _listed(self._get(key), key)
+        )
+
     def nested(self, key: str) -> "Fields":
         """The keys of an object inside this one."""
         value = self._get(key)
@@ -94,6 +107,7 @@ class Fields:
     def _get(self, key: str) -> Any:
         if key not in self._values:
             raise ValueError(f"{key!r} is missing")
+        self._read.add(key)
         return self._values[key]
 
 
@@ -114,6 +128,13 @@ def _listed(value: Any, key: str) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{key!r} must be a list, not {_short(value)}")
     return value
+
+
+def _pair(value: Any, key: str) -> tuple[int, int]:
+    items = _listed(value, key)
+    if len(items) != 2:
+        raise ValueError(f"{key!r} must hold pairs [layer, head], not {_short(value)}")
+    return _whole(items[0], key), _whole(items[1], key)
 
 
 def _texts(value: Any, key: str) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from headwatch.record.description import Description, read_description
 from headwatch.record.entries import (
     KINDS,
+    AttentionEntry,
     EffectEntry,
     Entry,
-    FrameEntry,
     Note,
     PromptEntry,
     ScalarEntry,
@@ -36,7 +37,7 @@ class Series:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class AttentionFrame:
     """Attention maps of one step.
 
     Attributes:
@@ -59,6 +60,7 @@ class Tail:
         self._file = directory / "probes.jsonl"
         self._offset = 0
         self._line = 0
+        self._unknown_keys: set[tuple[str, str]] = set()
 
     def poll(self) -> tuple[list[Entry], list[str]]:
         """What was appended since the last call: the entries, and a sentence for each line that is none."""
@@ -68,10 +70,18 @@ class Tail:
             self._line += 1
             try:
                 if line.strip():
-                    entries.append(parse(line))
+                    entry, unknown = parse(line)
+                    entries.append(entry)
+                    problems += self._say_once(type(entry).__name__, unknown)
             except ValueError as problem:
                 problems.append(f"{self._file} line {self._line}: {problem}")
         return entries, problems
+
+    def _say_once(self, kind: str, keys: tuple[str, ...]) -> list[str]:
+        fresh = [key for key in keys if (kind, key) not in self._unknown_keys]
+        self._unknown_keys |= {(kind, key) for key in fresh}
+        where = f"{self._file} line {self._line}"
+        return [f"{where}: the key {key!r} is not known and was left out" for key in fresh]
 
     def _new_lines(self) -> list[bytes]:
         if not self._file.exists():
@@ -106,7 +116,7 @@ class Record:
     model: Mapping[str, int]
     effects: tuple[EffectEntry, ...]
     scores: tuple[ScoreEntry, ...]
-    frames: tuple[FrameEntry, ...]
+    frames: tuple[AttentionEntry, ...]
     prompts: Mapping[str, PromptEntry]
     scalars: Mapping[str, Series]
     notes: tuple[Note, ...]
@@ -118,26 +128,25 @@ class Record:
 
         Raises:
             FileNotFoundError: there is no record.
-            ValueError: its `run.json` is damaged.
+            ValueError: its `run.json` is damaged, or of a format that this headwatch is too old for.
         """
         directory = Path(directory)
-        name, model = read_description(directory)
+        described = read_description(directory)
         entries, problems = Tail(directory).poll()
-        return cls.of(directory, name, model, entries, problems)
+        return cls.of(directory, described, entries, problems)
 
     @classmethod
     def of(
         cls,
         directory: Path,
-        name: str,
-        model: Mapping[str, int],
+        described: Description,
         entries: Iterable[Entry],
         problems: Iterable[str],
     ) -> "Record":
         """A record of the given entries, in the order in which they were written."""
         effects: dict[tuple[int, str], EffectEntry] = {}
         scores: dict[tuple[int, str], ScoreEntry] = {}
-        frames: dict[tuple[int, str], FrameEntry] = {}
+        frames: dict[tuple[int, str], AttentionEntry] = {}
         prompts: dict[str, PromptEntry] = {}
         scalars: list[ScalarEntry] = []
         notes: list[Note] = []
@@ -147,7 +156,7 @@ class Record:
                     effects[entry.step, entry.label] = entry
                 case ScoreEntry():
                     scores[entry.step, entry.label] = entry
-                case FrameEntry():
+                case AttentionEntry():
                     frames[entry.step, entry.label] = entry
                 case PromptEntry():
                     prompts[entry.label] = entry
@@ -157,8 +166,8 @@ class Record:
                     notes.append(entry)
         return cls(
             directory=directory,
-            name=name,
-            model=model,
+            name=described.name,
+            model=described.model,
             effects=tuple(effects[key] for key in sorted(effects)),
             scores=tuple(scores[key] for key in sorted(scores)),
             frames=tuple(frames[key] for key in sorted(frames)),
@@ -173,7 +182,7 @@ class Record:
         """All passes that measured something per head, by step."""
         return sorted([*self.effects, *self.scores], key=lambda entry: entry.step)
 
-    def patterns(self, step: int, label: str | None = None) -> Frame:
+    def patterns(self, step: int, label: str | None = None) -> AttentionFrame:
         """The attention maps of one step.
 
         Args:
@@ -193,8 +202,8 @@ class Record:
         return read_frame(self.directory, found[0])
 
 
-def parse(line: bytes) -> Entry:
-    """One line of a record.
+def parse(line: bytes) -> tuple[Entry, tuple[str, ...]]:
+    """One line of a record, and the keys in it that no reader of its type knows.
 
     Raises:
         ValueError: it is not JSON, or not what its `type` promises.
@@ -205,31 +214,14 @@ def parse(line: bytes) -> Entry:
         raise ValueError("nested too deeply to be a record's line") from problem
     if not isinstance(values, dict):
         raise ValueError(f"expected a JSON object, found {line[:40].decode(errors='replace')}")
-    kind = Fields(values).text("type")
+    fields = Fields(values)
+    kind = fields.text("type")
     if kind not in KINDS:
         raise ValueError(f"unknown type {kind!r}: written by a newer headwatch? Known are {sorted(KINDS)}")
-    return KINDS[kind].from_json(Fields(values))
+    return KINDS[kind].from_json(fields), fields.unread
 
 
-def read_description(directory: Path) -> tuple[str, Mapping[str, int]]:
-    """The run's name and its model's sizes.
-
-    Raises:
-        FileNotFoundError: the directory holds no record.
-        ValueError: `run.json` is damaged.
-    """
-    file = directory / "run.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{directory} holds no record (no run.json): pass a run's own directory")
-    try:
-        values = Fields(json.loads(file.read_bytes()))
-        sizes = values.nested("model")
-        return values.text("name"), {name: sizes.integer(name) for name in sizes.keys}
-    except (ValueError, AttributeError, TypeError, RecursionError) as problem:
-        raise ValueError(f"{file} is damaged: {problem}") from problem
-
-
-def read_packed(directory: Path, entry: FrameEntry) -> list[np.ndarray]:
+def read_packed(directory: Path, entry: AttentionEntry) -> list[np.ndarray]:
     """The packed maps of each prompt of a frame, `[layer, head, packed]`; see `packing`.
 
     Raises:
@@ -248,9 +240,9 @@ def read_packed(directory: Path, entry: FrameEntry) -> list[np.ndarray]:
     return packed
 
 
-def read_frame(directory: Path, entry: FrameEntry) -> Frame:
+def read_frame(directory: Path, entry: AttentionEntry) -> AttentionFrame:
     """The attention maps of a frame; raises ValueError as `read_packed` does."""
-    return Frame(tuple(unpack(maps) for maps in read_packed(directory, entry)), entry.tokens)
+    return AttentionFrame(tuple(unpack(maps) for maps in read_packed(directory, entry)), entry.tokens)
 
 
 def _series(entries: list[ScalarEntry]) -> Mapping[str, Series]:

@@ -8,8 +8,7 @@ import contextlib
 import itertools
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -18,20 +17,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headwatch.cell_names import counted
 from headwatch.effects import Effects
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.record.description import write_description
 from headwatch.record.entries import (
+    AttentionEntry,
     EffectEntry,
     Entry,
-    FrameEntry,
     Note,
     PromptEntry,
     ScalarEntry,
     ScoreEntry,
 )
 from headwatch.record.packing import pack
+from headwatch.record.whole_file import write_whole
 
-FORMAT = 1
 SHOWN_PAIRS = 64  # prompts kept for showing; effects are over all pairs
 
 
@@ -44,13 +45,13 @@ class RecordWriter:
         model: the model's sizes by name, such as `{"n_layers": 12, "n_heads": 12}`.
 
     Raises:
-        ValueError: the directory holds a record of a model with other sizes.
+        ValueError: the directory holds a record of a model with other sizes, or of a newer format.
     """
 
     def __init__(self, directory: Path | str, *, name: str, model: Mapping[str, int]) -> None:
         self.directory = Path(directory)
         (self.directory / "attn").mkdir(parents=True, exist_ok=True)
-        _describe(self.directory / "run.json", name, dict(model))
+        write_description(self.directory, name, model)
         lines = self.directory / "probes.jsonl"
         self._file: int | None = os.open(lines, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._torn = _ends_in_mid_line(self._file)
@@ -69,6 +70,7 @@ class RecordWriter:
             metric=effects.metric,
             exact=effects.exact,
             dims=effects.dims,
+            coords=getattr(effects, "coords", None) or counted(effects.dims, effects.mean.shape),
             mean=_array(effects.mean),
             stderr=_array(effects.stderr),
             n=effects.n,
@@ -122,8 +124,8 @@ class RecordWriter:
             f"prompt{i}": pack(arrays[i, ..., : len(row), : len(row)]) for i, row in enumerate(tokens)
         }
         file = self._claim(step)
-        _write_whole(file, lambda handle: np.savez_compressed(handle, **packed))
-        self._append(FrameEntry(step, epoch, label, file.name, tuple(tuple(row) for row in tokens)))
+        write_whole(file, lambda handle: np.savez_compressed(handle, **packed))
+        self._append(AttentionEntry(step, epoch, label, file.name, tuple(tuple(row) for row in tokens)))
 
     def prompts(self, pairs: PromptPairs, label: str = "") -> None:
         """Append the first few pairs, so that a reader can show both prompts of each.
@@ -183,32 +185,6 @@ class RecordWriter:
                 os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
                 return file
         raise AssertionError("unreachable")
-
-
-def _describe(file: Path, name: str, model: dict[str, int]) -> None:
-    if file.exists():
-        known = json.loads(file.read_text())
-        if known["model"] != model:
-            raise ValueError(
-                f"{file} records a model with {known['model']}, this one has {model}: use another directory"
-            )
-        if known["name"] == name:
-            return
-    text = json.dumps({"format": FORMAT, "name": name, "model": model}, indent=1)
-    _write_whole(file, lambda handle: handle.write(text.encode()))
-
-
-def _write_whole(file: Path, write: Callable[..., object]) -> None:
-    # Written beside its place and renamed, so that a reader sees the whole file or none.
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _ends_in_mid_line(file: int) -> bool:

@@ -189,7 +189,17 @@ def test_a_folder_that_is_no_record(tmp_path):
         Record.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"name": 3, "model": {}}', '{"name": "x", "model": {"a": -1}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"format": 1, "name": 3, "model": {}}',
+        '{"format": 1, "name": "x", "model": {"a": -1}}',
+        '{"format": "1", "name": "x", "model": {}}',
+        '{"name": "x", "model": {}}',
+    ],
+)
 def test_a_damaged_description(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match="is damaged"):

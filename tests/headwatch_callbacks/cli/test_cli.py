@@ -115,18 +115,22 @@ def test_export_gives_a_row_a_head_and_pass(record, tmp_path):
     with out.open() as file:
         rows = list(csv.DictReader(file))
     [strongest] = [
-        row for row in rows if row["series"] == LABEL and row["step"] == "20" and row["unit"] == "L2H1"
+        row for row in rows if row["series"] == LABEL and row["step"] == "20" and row["cell"] == "L2H1"
     ]
     assert float(strongest["value"]) == pytest.approx(2.0)
     assert float(strongest["stderr"]) == pytest.approx(0.1 / 3**0.5)
     assert (strongest["layer"], strongest["head"], strongest["n"]) == ("2", "1", "3")
-    scores = [row for row in rows if row["series"] == "patterns/induction"]
+    half = 4.3027 * 0.1 / 3**0.5  # Student's t for three pairs
+    assert [float(strongest[name]) for name in ("low", "high")] == pytest.approx(
+        [2 - half, 2 + half], rel=1e-4
+    )
+    scores = [row for row in rows if (row["series"], row["metric"]) == ("patterns", "induction")]
     assert [float(row["value"]) for row in scores] == pytest.approx([place / 100 for place in range(12)])
 
 
 def test_export_to_parquet(record, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra headwatch[parquet]")
-    run("export", record, "-o", tmp_path / "run.parquet", "--format", "parquet")
+    run("export", record, "-o", tmp_path / "run.parquet")
     table = parquet.read_table(tmp_path / "run.parquet")
     assert table.num_rows == 60
     assert max(table["value"].to_pylist()) == pytest.approx(2.0)
@@ -136,6 +140,19 @@ def test_parquet_without_pyarrow_says_what_to_install(record, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     shown = run("export", record, "-o", tmp_path / "run.parquet", "-f", "parquet", code=1)
     assert "needs pyarrow: pip install 'headwatch[parquet]'" in shown
+
+
+def test_export_refuses_a_file_that_it_cannot_write(record, tmp_path):
+    shown = run("export", record, "-o", tmp_path / "missing" / "run.csv", code=1)
+    assert shown.startswith("headwatch: ")
+    assert "run.csv can't be written: No such file or directory" in shown
+
+
+def test_export_refuses_a_format_that_is_not_the_files(record, tmp_path):
+    shown = run("export", record, "-o", tmp_path / "run.csv", "-f", "parquet", code=2)
+    assert "ends in .csv and format 'parquet' was asked for" in shown.replace("│ ", "").replace(" │", "")
+    shown = run("export", record, "-o", tmp_path / "run.xlsx", code=2)
+    assert "ends in neither .csv nor .parquet" in shown.replace("│ ", "").replace(" │", "")
 
 
 def test_report_writes_the_page(record, tmp_path):
