@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/ready
 BENCH := .venv/bench
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint lint-page docs bench clean
 
 demo: $(READY)
 	$(BIN)/python examples/ioi_demo.py
@@ -11,10 +11,20 @@ demo: $(READY)
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
 
-lint: $(READY)
+lint: $(READY) lint-page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The page's scripts. Nobody needs node to use the page; CI has it, so that they are always checked there.
+lint-page:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/ready && npm run --silent lint; \
+	elif test -n "$$CI"; then echo "CI checks the page's scripts and found no npm on PATH: install it"; exit 1; \
+	else echo "no npm on PATH: the page's scripts are not checked"; fi
+
+node_modules/ready: package.json package-lock.json .npmrc
+	npm ci --silent
+	touch $@
 
 # Strict: a warning is an error, and so is a cell of the walkthrough that fails.
 docs: $(READY)
@@ -40,4 +50,4 @@ $(BENCH)/ready: $(READY) benchmarks/requirements.txt
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv node_modules

@@ -1,6 +1,6 @@
-"""The page as one HTML text: its style, its scripts and its data inlined, and a policy that lets nothing else run.
+"""The page as one HTML text: its style, its script and its data inlined, and a policy that lets nothing else run.
 
-Scripts and style are allowed by their hashes only, so that markup in a token, a prompt or a run's name stays text even
+Script and style are allowed by their hashes only, so that markup in a token, a prompt or a run's name stays text even
 if it got into the page's markup; data is JSON in which no `<` stands.
 """
 
@@ -11,28 +11,9 @@ import json
 from importlib import resources
 from typing import Any
 
-# In the order in which they build on each other.
-SCRIPTS = (
-    "format.js",
-    "colours.js",
-    "decode.js",
-    "store.js",
-    "state.js",
-    "source.js",
-    "canvas.js",
-    "grid.js",
-    "heads.js",
-    "chart.js",
-    "trajectory.js",
-    "changes.js",
-    "tokens.js",
-    "attention.js",
-    "thumbnails.js",
-    "position.js",
-    "export.js",
-    "controls.js",
-    "main.js",
-)
+from headwatch.page.bundle import bundle
+
+ENTRY = "main.js"
 
 
 def assemble(data: dict[str, Any], title: str) -> str:
@@ -43,13 +24,13 @@ def assemble(data: dict[str, Any], title: str) -> str:
         title: the window's title.
     """
     style = read_static("page.css")
-    scripts = [read_static(name) for name in SCRIPTS]
+    script = bundle(ENTRY, read_static)
     values = {
-        "policy": html.escape(policy(style, scripts, live=bool(data["live"]))),
+        "policy": html.escape(policy(style, script, live=bool(data["live"]))),
         "title": html.escape(title),
         "style": f"<style>{style}</style>",
         "data": f'<script type="application/json" id="data">{embed(data)}</script>',
-        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
+        "script": f"<script>{script}</script>",
     }
     # Split once, so that a marker inside the data is never replaced.
     head, *rest = read_static("page.html").split("{{")
@@ -60,12 +41,11 @@ def assemble(data: dict[str, Any], title: str) -> str:
     return "".join(parts)
 
 
-def policy(style: str, scripts: list[str], live: bool) -> str:
-    """A content security policy that allows these scripts and this style and nothing from elsewhere."""
+def policy(style: str, script: str, live: bool) -> str:
+    """A content security policy that allows this script and this style and nothing from elsewhere."""
     connect = "'self'" if live else "'none'"
-    hashes = " ".join(_hash(script) for script in scripts)
     return (
-        f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; img-src data:; "
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
 

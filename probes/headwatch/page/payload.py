@@ -18,6 +18,8 @@ from headwatch.cell_names import counted
 from headwatch.record import AttentionEntry, EffectEntry, PromptEntry, Record, ScoreEntry, Series
 from headwatch.record.coords import coords_to_json
 from headwatch.record.reader import read_packed
+from headwatch.statistics.intervals import p_values, t_factor
+from headwatch.statistics.multiple_testing import benjamini_hochberg
 
 Item = TypeVar("Item")
 
@@ -127,8 +129,8 @@ def _limits(groups: list[list[EffectEntry]], budget: int) -> list[int]:
 
 
 def _pass_size(entries: list[EffectEntry]) -> int:
-    """Characters that one pass of a group takes: two bytes a value in base64, error bars as much again."""
-    return max(1, entries[0].mean.size * (4 if _has_error(entries) else 2) * 4 // 3)
+    """Characters that one pass of a group takes: two bytes a value in base64, error bars as much again and a mark."""
+    return max(1, int(entries[0].mean.size * (4.125 if _has_error(entries) else 2) * 4 / 3))
 
 
 def _has_error(entries: list[EffectEntry]) -> bool:
@@ -148,6 +150,8 @@ def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
         "total": len(entries),
         "steps": [entry.step for entry in kept],
         "n": [entry.n for entry in kept],
+        "quantile": [_number(float(t_factor(max(entry.n - 1, 0)))) for entry in kept],
+        "marks": [_marks(entry) for entry in kept] if _has_error(entries) else None,
         **{
             name: [_number(getattr(entry, name)) for entry in kept]
             for name in ("baseline", "clean", "seconds")
@@ -156,6 +160,12 @@ def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
         "mean": _halves([entry.mean for entry in kept]),
         "stderr": _halves([entry.stderr for entry in kept]) if _has_error(entries) else None,
     }
+
+
+def _marks(entry: EffectEntry) -> str:
+    """A bit per cell, the first the highest of its byte: whether it stands out at a false discovery rate of 5 %."""
+    p = p_values(entry.mean, entry.stderr, max(entry.n - 1, 0))
+    return base64.b64encode(np.packbits(benjamini_hochberg(p, 0.05)).tobytes()).decode()
 
 
 def _halves(arrays: list[Float[np.ndarray, "..."]]) -> dict[str, Any]:

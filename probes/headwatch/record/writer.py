@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.cell_names import counted
 from headwatch.effects import Effects
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record.description import write_description
@@ -70,7 +69,7 @@ class RecordWriter:
             metric=effects.metric,
             exact=effects.exact,
             dims=effects.dims,
-            coords=getattr(effects, "coords", None) or counted(effects.dims, effects.mean.shape),
+            coords=effects.coords,
             mean=_array(effects.mean),
             stderr=_array(effects.stderr),
             n=effects.n,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from importlib import import_module
 
 import pytest
 
@@ -18,6 +19,37 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+# The page keeps its names to itself; the tests look at these through one more module.
+EXPOSED = """
+import { attention } from "./attention.js";
+import { palette } from "./colours.js";
+import { csvCell } from "./export.js";
+import { headMaps } from "./head_maps.js";
+import { heads } from "./heads.js";
+import { start } from "./page.js";
+import { position } from "./position.js";
+import { redrawing } from "./redraw.js";
+import { state } from "./state.js";
+import { differing, showPrompt } from "./tokens.js";
+const shown = { attention, csvCell, headMaps, heads, position, state, differing, showPrompt };
+Object.assign(globalThis, shown);
+Object.defineProperty(globalThis, "theme", { get: () => palette.theme });
+Object.defineProperty(globalThis, "waiting", { get: () => redrawing.waiting });
+start();
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exposed():
+    """Pages of this session's tests let the tests look inside."""
+    module = import_module("headwatch.page.assemble")
+    read = module.read_static
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ENTRY", "exposed.js")
+        patch.setattr(module, "read_static", lambda name: EXPOSED if name == "exposed.js" else read(name))
+        yield
 
 
 def wait_until(page, expression, seconds=10):

@@ -1,5 +1,7 @@
 """The page in a real browser: what a reader does, and what must not run."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -57,12 +59,20 @@ def test_values_are_those_of_the_record(open_page, page_file, run):
     assert value.startswith(f"{entry.mean[9, 9]:.3g}"[:4].replace("-", "−"))
 
 
-def test_the_intervals_use_students_t(open_page, page_file):
-    page = open_page(page_file.as_uri())
-    quantiles = page.evaluate("[2, 3, 6, 11, 12, 31, 101, 100001].map(tQuantile)")
+def test_the_intervals_use_students_t(open_page, tmp_path):
+    counts = [2, 3, 6, 11, 12, 31, 101, 100_001]
+    with RecordWriter(tmp_path / "run", name="x", model={}) as writer:
+        for step, count in enumerate(counts):
+            per_pair = torch.arange(float(count))[:, None, None]
+            effects = Effects(per_pair, torch.ones(count), None, ("layer", "head"), "z", "mean", "loss")
+            writer.effects(step, 0, "ablation", "a", effects, 0.0)
+    page = open_page(report([tmp_path / "run"], tmp_path / "out.html").as_uri())
+    quantiles = page.evaluate(
+        "heads.view.series.points.map((p, i) => heads.view.series.half(i, 0, false) / p.stderr[0])"
+    )
     # Percentage points of Student's t at 97.5 % for 1, 2, 5, 10, 11, 30, 100 and many degrees of freedom.
     expected = [12.706, 4.303, 2.571, 2.228, 2.201, 2.042, 1.984, 1.960]
-    assert quantiles == pytest.approx(expected, rel=2e-3)
+    assert quantiles == pytest.approx(expected, abs=5e-4)
 
 
 def test_heads_whose_interval_excludes_zero_are_marked(open_page, page_file, run):
@@ -70,6 +80,37 @@ def test_heads_whose_interval_excludes_zero_are_marked(open_page, page_file, run
     [entry] = [e for e in Record.read(run).effects if (e.label, e.step) == ("ablation/z/mean/loss", 440)]
     expected = int((np.abs(entry.mean) > 2.0117 * entry.stderr).sum())
     assert f"excludes 0: {expected} of 144" in page.locator("#heads-hint").inner_text()
+
+
+def test_a_dot_is_a_head_that_stands_out_among_all(open_page, page_file, run):
+    page = open_page(f"{page_file.as_uri()}#step=440")
+    [entry] = [e for e in Record.read(run).effects if (e.label, e.step) == ("ablation/z/mean/loss", 440)]
+    # The k smallest p-values are significant for the largest k at which the k-th is at most 0.05 k / 144.
+    t = torch.from_numpy(np.abs(entry.mean / entry.stderr)).double()
+    x = 47 / (47 + t**2)
+    p = torch.tensor([integral_of_beta(float(value)) for value in x.ravel()])
+    order = p.argsort()
+    enough = (p[order] <= 0.05 * torch.arange(1, 145) / 144).nonzero()
+    expected = sorted(order[: int(enough.max()) + 1].tolist())
+    found = page.evaluate(
+        "[...Array(144).keys()].filter((cell) => heads.view.series.marked(heads.view.index, cell))"
+    )
+    assert found == expected
+    assert 3 < len(found) < int((np.abs(entry.mean) > 2.0117 * entry.stderr).sum())
+    hint = page.locator("#heads-hint").inner_text()
+    assert f"{len(found)} of 144 stand out at a false discovery rate of 5%" in hint
+    assert "about 7 would by chance" in hint
+
+
+def integral_of_beta(x, a=23.5, b=0.5, parts=20_000):
+    """The regularised incomplete beta function by a sum: P(|T| > t) for 47 degrees of freedom at x = 47 / (47 + t²)."""
+
+    def area(low, high):
+        # With s = 1 − u² the end at 1 is smooth: ∫ s^(a−1) (1−s)^(b−1) ds = ∫ 2 (1−u²)^(a−1) du for b = 1/2.
+        u = np.linspace(np.sqrt(1 - high), np.sqrt(1 - low), parts)
+        return float(np.trapezoid(2 * (1 - u**2) ** (a - 1), u))
+
+    return area(0, x) / area(0, 1)
 
 
 def test_slider_keys_and_play_move_the_step(open_page, page_file):
@@ -293,6 +334,87 @@ def test_dark_mode_follows_the_system(open_page, page_file):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def write_chosen(directory):
+    """Neurons 200 and 201 of layers 1 and 2, and all heads of layers 9 and 11, of 12 layers."""
+    with RecordWriter(directory, name="chosen", model={}) as writer:
+        for label, dims, coords in [
+            ("neurons", ("layer", "neuron"), {"layer": (1, 2), "neuron": (200, 201)}),
+            ("heads", ("layer", "head"), {"layer": (9, 11), "head": (0, 1, 2)}),
+            ("places", ("layer", "head", "position"), {"layer": (9, 11), "head": (4, 6), "position": (0, 1)}),
+        ]:
+            shape = [len(places) for places in coords.values()]
+            for step in (1, 2):
+                per_pair = step * torch.arange(2.0 * np.prod(shape)).reshape(2, *shape)
+                effects = Effects(per_pair, torch.ones(2), None, dims, label, "zero", "loss", coords=coords)
+                writer.effects(step, 0, "ablation", label, effects, 0.0)
+    return report([directory], directory / "out.html")
+
+
+def test_chosen_neurons_are_called_by_their_numbers(open_page, tmp_path):
+    page = open_page(write_chosen(tmp_path / "run").as_uri())
+    page.select_option("#series", label="Zero ablation of neurons → loss")
+    assert picks(page) == ["L2N201"]
+    page.click(HEADS, position=place_of(page, 0, 0))
+    assert picks(page) == ["L1N200"]
+    page.hover(HEADS, position=place_of(page, 1, 0))
+    assert page.locator("#tip").inner_text().startswith("L2N200\n")
+    assert page.locator("#changes tbody button").all_inner_texts() == ["L2N201", "L2N200", "L1N201", "L1N200"]
+    wait_until(page, "location.hash.includes('head=1.200')")
+    assert picks(open_page(page.url)) == ["L1N200"]
+    for card, first, columns in [
+        ("heads", ["1", "200"], ["layer", "neuron"]),
+        ("changes", ["2", "201"], ["layer", "neuron"]),
+        ("trajectory", ["1", "200"], ["layer", "neuron"]),
+    ]:
+        with page.expect_download() as download:
+            page.click(f"#{card} .tools button >> text=CSV")
+        header, line = (text.split(",") for text in download.value.path().read_text().splitlines()[:2])
+        at = header.index("layer")
+        assert (header[at : at + 2], line[at : at + 2]) == (columns, first), card
+
+
+def test_chosen_layers_are_called_by_their_numbers(open_page, tmp_path):
+    page = open_page(write_chosen(tmp_path / "run").as_uri())
+    page.select_option("#series", label="Zero ablation of heads → loss")
+    assert picks(page) == ["L11H2"]
+    page.click(HEADS, position=place_of(page, 0, 1))
+    assert picks(page) == ["L9H1"]
+    assert page.evaluate("[heads.grids[0].rows, heads.grids[0].columns]") == [2, 3]
+    page.locator(HEADS).focus()
+    page.keyboard.press("ArrowDown")
+    assert picks(page) == ["L11H1"]
+    assert page.locator("#announce").inner_text().startswith("L11H1, ")
+
+
+def test_chosen_places_are_called_by_their_numbers_by_position_too(open_page, tmp_path):
+    page = open_page(f"{write_chosen(tmp_path / 'run').as_uri()}#head=11.1")
+    page.select_option("#series", label="Zero ablation of heads → loss")
+    settle(page)
+    assert page.evaluate("[position.shown.across.name, position.shown.across.labels]") == [
+        "Head of layer 11",
+        [4, 6],
+    ]
+    assert page.evaluate("position.shown.across.head(0, 1)") == [11, 6]
+    options = page.locator("#position-view option").all_inner_texts()
+    assert options[2:] == ["heads of layer 9", "heads of layer 11"]
+
+
+def test_the_page_keeps_its_names_to_itself(browser, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(import_module("headwatch.page.assemble"), "ENTRY", "main.js")
+    file = report([run], tmp_path / "out.html")
+    (tmp_path / "blank.html").write_text("<!doctype html>")
+    page = browser.new_page()
+    page.goto((tmp_path / "blank.html").as_uri())
+    before = set(page.evaluate("Object.getOwnPropertyNames(window)"))
+    page.goto(file.as_uri())
+    wait_until(page, "performance.getEntriesByName('headwatch:ready').length > 0")
+    ids = set(page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)"))
+    assert set(page.evaluate("Object.getOwnPropertyNames(window)")) - before - ids == set()
+    kinds = page.evaluate("[typeof heads.view, typeof state, typeof refresh, typeof modules]")
+    assert kinds == ["undefined"] * 4
+    page.close()
 
 
 def test_whole_layers_and_neurons_have_maps_of_their_own(open_page, tmp_path):

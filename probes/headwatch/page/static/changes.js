@@ -1,76 +1,108 @@
-"use strict";
+// @ts-check
 // Which heads changed most since a chosen step, strongest first.
 
+import { clamp, fit, line } from "./canvas.js";
+import { makeCard } from "./card.js";
+import { colourOf, palette } from "./colours.js";
+import { byId, inputById } from "./dom.js";
+import { formatInterval, formatNumber, formatSigned, formatStep, quantity, withUnit } from "./format.js";
+import { placeColumns, unitColumn } from "./heads.js";
+import { pick, state } from "./state.js";
+import { indexAt } from "./steps.js";
+import { isMeasured, lookUp } from "./view.js";
+
+/** @import { MeasuredView, Place, Row, View } from "./types.js" */
+
+/** A head's change. @typedef {{cell: number, place: Place, then: number, now: number, change: number, half: number}} Change */
+
+/** A row of the table and what is in it. @typedef {{root: HTMLTableRowElement, button: HTMLButtonElement, bar: HTMLCanvasElement, place: Place}} TableRow */
+
 const MOST_CHANGES = 12;
-const changes = makeCard("changes");
-const changesBody = changes.root.querySelector("tbody");
+const card = makeCard("changes");
+const body = /** @type {HTMLTableSectionElement} */ (card.root.querySelector("tbody"));
+/** @type {TableRow[]} */
+const tableRows = [];
 
-changes.draw = (view) => {
+export const changes = { ...card, view: lookUp(), draw, sheet };
+
+/** @type {(view: View) => void} */
+function draw(view) {
   changes.view = view;
-  const rows = view.index >= 0 ? changesSince(view) : null;
-  changes.say(rows ? null : "Changes appear with the second pass of a probe.");
-  if (!rows) return;
+  const known = isMeasured(view) && view.index >= 0;
+  changes.say(known ? null : "Changes appear with the second pass of a probe.");
+  if (!known) return;
+  const found = changesSince(view);
   const from = view.series.steps[sinceIndex(view)];
-  const field = document.getElementById("since");
-  if (document.activeElement !== field) field.value = from;
-  document.getElementById("changes-caption").textContent =
-    `${withUnit(quantity(view.series, view.normalized))}, step ${formatStep(from)} to ${formatStep(view.series.steps[view.index])}`;
-  const reach = Math.max(...rows.map((row) => Math.abs(row.change)), 1e-12);
-  while (changesBody.rows.length < rows.length) changesBody.append(changeRow());
-  while (changesBody.rows.length > rows.length) changesBody.lastChild.remove();
-  rows.forEach((row, i) => fillChange(changesBody.rows[i], row, reach));
-};
-
-function sinceIndex(view) {
-  return state.since === null ? 0 : Math.max(0, indexAt(view.series.steps, state.since));
+  const field = inputById("since");
+  if (document.activeElement !== field) field.value = String(from);
+  const steps = `step ${formatStep(from)} to ${formatStep(view.series.steps[view.index])}`;
+  const shown = withUnit(quantity(view.series, view.normalized));
+  byId("changes-caption").textContent = `${shown}, ${steps}`;
+  const reach = Math.max(...found.map((row) => Math.abs(row.change)), 1e-12);
+  while (tableRows.length < found.length) tableRows.push(makeRow());
+  for (const row of tableRows.splice(found.length)) row.root.remove();
+  for (const [i, change] of found.entries()) fillRow(tableRows[i], view, change, reach);
 }
 
-/** The heads with the largest change, each with then, now, and the half-width of the change's interval. */
+/** @type {(view: MeasuredView) => number} */
+function sinceIndex({ series }) {
+  return state.since === null ? 0 : Math.max(0, indexAt(series.steps, state.since));
+}
+
+/** The heads with the largest change, each with then, now, and the half-width of the change's interval. @type {(view: MeasuredView) => Change[]} */
 function changesSince(view) {
   const { series, index, normalized } = view;
   const from = sinceIndex(view);
-  const columns = series.shape[1] ?? 1;
-  const rows = Array.from({ length: series.cells }, (_, cell) => {
+  const all = Array.from({ length: series.cells }, (_, cell) => {
     const [then, now] = [series.value(from, cell, normalized), series.value(index, cell, normalized)];
-    return { cell, head: [Math.floor(cell / columns), cell % columns], then, now, change: now - then };
+    return { cell, then, now, change: now - then };
   });
-  const known = rows.filter((row) => Number.isFinite(row.change));
+  const known = all.filter((row) => Number.isFinite(row.change));
   known.sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
   return known.slice(0, MOST_CHANGES).map((row) => ({
-    ...row, half: Math.hypot(series.half(from, row.cell, normalized), series.half(index, row.cell, normalized)),
+    ...row,
+    place: series.placeOf(row.cell),
+    half: Math.hypot(series.half(from, row.cell, normalized), series.half(index, row.cell, normalized)),
   }));
 }
 
-function changeRow() {
-  const row = document.createElement("tr");
-  for (let i = 0; i < 5; i++) row.insertCell();
-  for (const i of [1, 2, 4]) row.cells[i].className = "number";
+/** @type {() => TableRow} */
+function makeRow() {
+  const root = body.insertRow();
+  for (let i = 0; i < 5; i++) root.insertCell();
+  for (const i of [1, 2, 4]) root.cells[i].className = "number";
   const button = document.createElement("button");
   button.type = "button";
-  button.addEventListener("click", (event) => pick(row.head, event.shiftKey));
-  row.cells[0].append(button);
-  row.cells[3].append(document.createElement("canvas"));
+  const bar = document.createElement("canvas");
+  root.cells[0].append(button);
+  root.cells[3].append(bar);
+  /** @type {TableRow} */
+  const row = { root, button, bar, place: [0, 0] };
+  button.addEventListener("click", (event) => pick(row.place, event.shiftKey));
   return row;
 }
 
-function fillChange(row, { head, then, now, change, half }, reach) {
-  row.head = head;
-  const button = row.cells[0].firstChild;
-  button.textContent = headName(head);
-  button.setAttribute("aria-label", `Pick ${headName(head)}`);
-  row.cells[1].textContent = formatNumber(then);
-  row.cells[2].textContent = formatNumber(now);
-  row.cells[4].textContent = formatSigned(change);
-  row.title = Number.isFinite(half) ? `Change ${formatInterval(change, half)} (95%, the two passes taken as independent)` : "";
-  drawChange(row.cells[3].firstChild, change, half, reach);
+/** @type {(row: TableRow, view: MeasuredView, change: Change, reach: number) => void} */
+function fillRow(row, { series }, { place, then, now, change, half }, reach) {
+  const { root, button, bar } = row;
+  row.place = place;
+  button.textContent = series.nameOf(place);
+  button.setAttribute("aria-label", `Pick ${series.nameOf(place)}`);
+  root.cells[1].textContent = formatNumber(then);
+  root.cells[2].textContent = formatNumber(now);
+  root.cells[4].textContent = formatSigned(change);
+  const interval = `Change ${formatInterval(change, half)} (95%, the two passes taken as independent)`;
+  root.title = Number.isFinite(half) ? interval : "";
+  drawChange(bar, change, half, reach);
 }
 
-/** A bar from 0, with the interval as a whisker. */
+/** A bar from 0, with the interval as a whisker. @type {(canvas: HTMLCanvasElement, change: number, half: number, reach: number) => void} */
 function drawChange(canvas, change, half, reach) {
   const [width, height] = [innerWidth < 600 ? 64 : 120, 18];
   const context = fit(canvas, width, height);
+  /** @type {(value: number) => number} */
   const at = (value) => width / 2 + (clamp(value / reach, -1, 1) * (width - 8)) / 2;
-  const scale = { diverging: true, centre: 0, reach: 1 };
+  const scale = { diverging: true, centre: 0, reach: 1, low: 0, high: 1 };
   context.fillStyle = colourOf(0.75 * Math.sign(change), scale);
   context.fillRect(Math.min(at(0), at(change)), 4, Math.abs(at(change) - at(0)), height - 8);
   context.strokeStyle = palette.strong;
@@ -79,7 +111,18 @@ function drawChange(canvas, change, half, reach) {
   if (Number.isFinite(half)) line(context, at(change - half), height / 2, at(change + half), height / 2);
 }
 
-changes.sheet = () => {
-  const header = ["layer", "head", "then", "now", "change", "interval_95_half"];
-  return [header, ...changesSince(changes.view).map(({ head, then, now, change, half }) => [...head, then, now, change, half])];
-};
+/** @type {() => Row[]} */
+function sheet() {
+  const { view } = changes;
+  if (!isMeasured(view)) return [];
+  const { series } = view;
+  const header = ["layer", unitColumn(series), "then", "now", "change", "interval_95_half"];
+  const rows = changesSince(view).map(({ cell, then, now, change, half }) => [
+    ...placeColumns(series, cell),
+    then,
+    now,
+    change,
+    half,
+  ]);
+  return [header, ...rows];
+}

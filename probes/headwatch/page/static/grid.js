@@ -1,112 +1,150 @@
-"use strict";
+// @ts-check
 // A map of cells, rows by columns: drawing, finding the cell under the pointer, moving with the arrow keys.
+
+import { clamp, font, pointerOn, write } from "./canvas.js";
+import { colourOf, inkOn, palette } from "./colours.js";
+import { refresh } from "./redraw.js";
+
+/** @import { Cell, Context, Grid, MapActions, Scale } from "./types.js" */
 
 const LONG_PRESS_MS = 450;
 
-/** Where the cells of a map are. */
-function gridAt({ rows, columns, left, top, width, most = 40, tallest = 620 }) {
-  const cell = Math.max(3, Math.min(most, Math.floor((width - left) / columns), Math.floor(tallest / rows)));
+/** @type {Record<string, [down: number, right: number]>} */
+export const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/**
+ * How large a map may be: `most` pixels a cell, `tallest` pixels in all.
+ * @typedef {{rows: number, columns: number, left: number, top: number, width: number, most?: number, tallest?: number}} GridWish
+ */
+
+/** Where the cells of a map are. @type {(wish: GridWish) => Grid} */
+export function gridAt({ rows, columns, left, top, width, most = 40, tallest = 620 }) {
+  const fitting = Math.min(most, Math.floor((width - left) / columns), Math.floor(tallest / rows));
+  const cell = Math.max(3, fitting);
   return { rows, columns, left, top, cell, right: left + cell * columns, bottom: top + cell * rows };
 }
 
-/** Row and column under a point, or null. */
+/** Row and column under a point, or null. @type {(grid: Grid, point: [x: number, y: number]) => Cell | null} */
 function cellAt(grid, [x, y]) {
   const column = Math.floor((x - grid.left) / grid.cell);
   const row = Math.floor((y - grid.top) / grid.cell);
   return row >= 0 && row < grid.rows && column >= 0 && column < grid.columns ? [row, column] : null;
 }
 
-/** Fill the cells: `value(row, column)` on a scale, `marked(row, column)` with a dot. */
-function drawCells(context, grid, scale, value, marked) {
-  const gap = grid.cell > 8 ? 1 : 0;
+/** Fill the cells: `value(row, column)` on a scale, `marked(row, column)` with a dot. @type {(context: Context, grid: Grid, scale: Scale, value: (row: number, column: number) => number, marked: (row: number, column: number) => boolean) => void} */
+export function drawCells(context, grid, scale, value, marked) {
+  const side = grid.cell - (grid.cell > 8 ? 1 : 0);
   for (let row = 0; row < grid.rows; row++) {
     for (let column = 0; column < grid.columns; column++) {
       const shown = value(row, column);
       const [x, y] = [grid.left + column * grid.cell, grid.top + row * grid.cell];
       context.fillStyle = colourOf(shown, scale);
-      context.fillRect(x, y, grid.cell - gap, grid.cell - gap);
-      if (marked(row, column)) drawDot(context, x + (grid.cell - gap) / 2, y + (grid.cell - gap) / 2, grid.cell, inkOn(shown, scale));
+      context.fillRect(x, y, side, side);
+      if (marked(row, column)) drawDot(context, x + side / 2, y + side / 2, grid.cell, inkOn(shown, scale));
     }
   }
 }
 
+/** @type {(context: Context, x: number, y: number, cell: number, colour: string) => void} */
 function drawDot(context, x, y, cell, colour) {
   context.fillStyle = colour;
   context.beginPath();
-  context.arc(x, y, Math.max(0.9, Math.min(2.4, cell / 11)), 0, 2 * Math.PI);
+  context.arc(x, y, clamp(cell / 11, 0.9, 2.4), 0, 2 * Math.PI);
   context.fill();
 }
 
-/** A frame around a cell, with a halo so that it reads on any colour. */
-function drawFrame(context, grid, [row, column], colour, width = 2.5) {
+/** A frame around a cell, with a halo so that it reads on any colour. @type {(context: Context, grid: Grid, cell: Cell, colour: string, width?: number) => void} */
+export function drawFrame(context, grid, [row, column], colour, width = 2.5) {
   const [x, y] = [grid.left + column * grid.cell, grid.top + row * grid.cell];
-  for (const [stroke, line] of [[palette.card, width + 2], [colour, width]]) {
-    context.strokeStyle = stroke;
-    context.lineWidth = line;
+  const strokes = [
+    { style: palette.card, wide: width + 2 },
+    { style: colour, wide: width },
+  ];
+  for (const { style, wide } of strokes) {
+    context.strokeStyle = style;
+    context.lineWidth = wide;
     context.strokeRect(x - 0.5, y - 0.5, grid.cell, grid.cell);
   }
 }
 
-/** Row and column numbers, thinned out where they would touch. */
-function drawNumbers(context, grid) {
-  const every = Math.max(1, Math.ceil(15 / grid.cell));
-  for (let row = 0; row < grid.rows; row += every) {
-    write(context, row, grid.left - 6, grid.top + (row + 0.5) * grid.cell, { align: "right" });
+/** Every how many cells a number fits between its neighbours. @type {(grid: Grid, labels: number[]) => number} */
+export function labelStride(grid, labels) {
+  const longest = Math.max(...labels.map((label) => String(label).length));
+  return Math.max(1, Math.ceil((longest > 2 ? 8 * longest : 15) / grid.cell));
+}
+
+/** What the rows and the columns are, thinned out where they would touch. @type {(context: Context, grid: Grid, rows: number[], columns: number[]) => void} */
+function drawNumbers(context, grid, rows, columns) {
+  const down = Math.max(1, Math.ceil(15 / grid.cell));
+  for (let row = 0; row < grid.rows; row += down) {
+    write(context, rows[row], grid.left - 6, grid.top + (row + 0.5) * grid.cell, { align: "right" });
   }
-  for (let column = 0; column < grid.columns; column += every) {
-    write(context, column, grid.left + (column + 0.5) * grid.cell, grid.top - 9, { align: "center" });
+  const across = labelStride(grid, columns);
+  for (let column = 0; column < grid.columns; column += across) {
+    const x = grid.left + (column + 0.5) * grid.cell;
+    write(context, columns[column], x, grid.top - 9, { align: "center" });
   }
 }
 
-/** The axes' names: layers down, `across` along the top. */
-function drawAxes(context, grid, across) {
-  drawNumbers(context, grid);
-  write(context, across, grid.left, grid.top - 23, { style: font(11, palette.sans, 600) });
+/** The axes' names and numbers: layers down, `across` along the top. @type {(context: Context, grid: Grid, rows: number[], columns: number[], across: string) => void} */
+export function drawAxes(context, grid, rows, columns, across) {
+  drawNumbers(context, grid, rows, columns);
+  const style = font(11, palette.sans, 600);
+  write(context, across, grid.left, grid.top - 23, { style });
   context.save();
-  context.translate(7, grid.top);
+  context.translate(grid.left - 29, grid.top);
   context.rotate(-Math.PI / 2);
-  write(context, "Layer", 0, 0, { align: "right", style: font(11, palette.sans, 600) });
+  write(context, "Layer", 0, 0, { align: "right", style });
   context.restore();
 }
 
-/**
- * Mouse, touch and keyboard on a map. `grids()` gives the maps on the canvas, `on` what to do:
- * choose(cell, compare), hover(cell or null, event), say(cell).
- */
-function listen(canvas, grids, on) {
-  const find = (event) => grids().map((grid) => cellAt(grid, pointerOn(canvas, event))).find(Boolean) ?? null;
+/** Mouse, touch and keyboard on a map; `grids()` gives the maps on the canvas. @type {(canvas: HTMLCanvasElement, grids: () => Grid[], on: MapActions) => void} */
+export function listen(canvas, grids, on) {
+  /** @type {(event: MouseEvent) => Cell | null} */
+  const find = (event) => {
+    const point = pointerOn(canvas, event);
+    const cells = grids().map((grid) => cellAt(grid, point));
+    return cells.find((cell) => cell !== null) ?? null;
+  };
+  listenToPointer(canvas, find, on);
+  listenToKeys(canvas, grids, on);
+}
+
+/** @type {(canvas: HTMLCanvasElement, find: (event: MouseEvent) => Cell | null, on: MapActions) => void} */
+function listenToPointer(canvas, find, on) {
   let pressed = 0;
-  canvas.addEventListener("pointerdown", (event) => { pressed = event.timeStamp; });
+  let touched = false;
+  canvas.addEventListener("pointerdown", (event) => {
+    pressed = event.timeStamp;
+    touched = event.pointerType === "touch";
+  });
   canvas.addEventListener("click", (event) => {
     const cell = find(event);
-    const long = event.pointerType === "touch" && event.timeStamp - pressed > LONG_PRESS_MS;
+    const long = touched && event.timeStamp - pressed > LONG_PRESS_MS;
     if (cell) on.choose(cell, event.shiftKey || long);
   });
   canvas.addEventListener("pointermove", (event) => on.hover(find(event), event));
   canvas.addEventListener("pointerleave", (event) => on.hover(null, event));
-  canvas.addEventListener("contextmenu", (event) => { if (event.pointerType === "touch") event.preventDefault(); });
-  listenToKeys(canvas, grids, on);
+  canvas.addEventListener("contextmenu", (event) => {
+    if (touched) event.preventDefault();
+  });
 }
 
+/** @type {(canvas: HTMLCanvasElement, grids: () => Grid[], on: MapActions) => void} */
 function listenToKeys(canvas, grids, on) {
-  const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
     const [grid] = grids();
     if (!grid) return;
     const [row, column] = on.cursor();
-    if (event.key in moves) {
-      const [down, right] = moves[event.key];
-      const cell = [clamp(row + down, 0, grid.rows - 1), clamp(column + right, 0, grid.columns - 1)];
-      on.move(cell, event.shiftKey);
+    if (event.key in ARROWS) {
+      const [down, right] = ARROWS[event.key];
+      const next = [clamp(row + down, 0, grid.rows - 1), clamp(column + right, 0, grid.columns - 1)];
+      on.move([next[0], next[1]], event.shiftKey);
     } else if (event.key === "Enter") on.choose([row, column], event.shiftKey);
     else return;
     event.preventDefault();
     event.stopPropagation();
   });
   canvas.addEventListener("focus", () => on.move(on.cursor(), true));
-  canvas.addEventListener("blur", () => refresh());
-}
-
-function clamp(value, low, high) {
-  return Math.max(low, Math.min(high, value));
+  canvas.addEventListener("blur", refresh);
 }

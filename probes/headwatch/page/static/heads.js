@@ -1,149 +1,232 @@
-"use strict";
-// The layer-by-head map: one cell a head, its effect (or a score) as colour, a dot where the interval excludes 0.
+// @ts-check
+// The layer-by-head map: one cell a head, its effect (or a score) as colour, a dot where it stands out.
 
-const heads = makeCard("heads");
-heads.canvas = heads.stage.querySelector("canvas");
-heads.grids = [];
-heads.at = [0, 0];
+import { clipped, drawLegend, fit, font, write } from "./canvas.js";
+import { announce, hideTip, makeCard, showTip } from "./card.js";
+import { palette } from "./colours.js";
+import { byId, canvasesIn } from "./dom.js";
+import {
+  formatEffect,
+  formatNumber,
+  formatStep,
+  quantity,
+  seriesTitle,
+  titleCase,
+  withUnit,
+} from "./format.js";
+import { drawAxes, drawCells, drawFrame, gridAt, listen } from "./grid.js";
+import { headMaps, headScale } from "./head_maps.js";
+import { refresh } from "./redraw.js";
+import { pick } from "./state.js";
+import { indexAt } from "./steps.js";
+import { isMeasured, lookUp } from "./view.js";
 
-/** The maps to draw: one, two side by side, or their difference. */
-function headMaps(view) {
-  const { tint, tintIndex, normalized, run, other } = view;
-  const tinted = tint === view.series;
-  const own = { name: run.name, run, series: tint, index: tintIndex, value: (cell) => tint.value(tintIndex, cell, normalized), marked: (cell) => view.index >= 0 && view.series.marked(view.index, cell) };
-  if (!view.otherSeries || view.otherIndex < 0 || !tinted) return [own];
-  const { otherSeries, otherIndex } = view;
-  const theirs = { name: other.name, run: other, series: otherSeries, index: otherIndex, value: (cell) => otherSeries.value(otherIndex, cell, normalized), marked: (cell) => otherSeries.marked(otherIndex, cell) };
-  return state.compare === "difference" ? [differenceMap(view, own, theirs)] : [own, theirs];
-}
+/** @import { Cell, Context, Grid, HeadMap, MeasuredView, Place, Row, Scale, View } from "./types.js" */
 
-/** This run minus the other; its variance is the sum of both. */
-function differenceMap(view, own, theirs) {
-  const half = (cell) => Math.hypot(
-    view.series.half(view.index, cell, view.normalized), view.otherSeries.half(view.otherIndex, cell, view.normalized));
-  const value = (cell) => own.value(cell) - theirs.value(cell);
-  return { ...own, name: `${own.name} − ${theirs.name}`, difference: true, value, marked: (cell) => Math.abs(value(cell)) > half(cell) };
-}
+const LEFT = 36;
+const GAP = 18;
+const card = makeCard("heads");
+const legend = /** @type {HTMLCanvasElement} */ (byId("legend"));
 
-function headScale(view, maps) {
-  const index = state.scale === "step" ? view.tintIndex : null;
-  const scale = view.tint.scale(view.normalized, index);
-  if (maps[0].difference) return reachOf(maps[0], view.tint.cells);
-  if (maps.length < 2) return scale;
-  const second = maps[1].series.scale(view.normalized, state.scale === "step" ? maps[1].index : null);
-  return { ...scale, reach: Math.max(scale.reach, second.reach), high: Math.max(scale.high, second.high) };
-}
+export const heads = {
+  ...card,
+  canvas: canvasesIn(card.stage)[0],
+  grids: /** @type {Grid[]} */ ([]),
+  at: /** @type {Cell} */ ([0, 0]),
+  view: lookUp(),
+  draw,
+  sheet,
+  pictures: () => [heads.canvas, legend],
+};
 
-function reachOf(map, cells) {
-  let reach = 0;
-  for (let cell = 0; cell < cells; cell++) reach = Math.max(reach, Math.abs(map.value(cell)) || 0);
-  return { diverging: true, centre: 0, reach: reach || 1 };
-}
-
-heads.draw = (view) => {
+/** @type {(view: View) => void} */
+function draw(view) {
   heads.view = view;
-  document.getElementById("compare-view").hidden = !view.otherSeries;
-  if (!heads.sayWhy(view)) return;
+  byId("compare-view").hidden = !view.otherSeries;
+  const missing = whyNothing(view);
+  heads.say(missing);
+  if (missing !== null || !heads.size.width || !isMeasured(view)) return;
   const maps = headMaps(view);
   const scale = headScale(view, maps);
-  heads.layOut(view, maps);
-  const context = fit(heads.canvas, heads.size.width, heads.grids.at(-1).bottom + 3);
-  maps.forEach((map, i) => drawHeadMap(context, heads.grids[i], map, scale, view));
-  drawLegend(document.getElementById("legend"), heads.size.width, scale, withUnit(quantity(view.tint, view.normalized)));
-  heads.explain(view, maps);
-};
+  heads.grids = layOut(view, maps);
+  const context = fit(heads.canvas, heads.size.width, heads.grids[0].bottom + 3);
+  for (const [i, map] of maps.entries()) drawHeadMap(context, heads.grids[i], map, scale, view);
+  drawLegend(legend, heads.size.width, scale, withUnit(quantity(view.tint, view.normalized)));
+  byId("heads-caption").textContent = captionOf(view, maps);
+  byId("heads-hint").textContent = hintOf(view, maps[0]);
+}
 
-/** Say what is missing; true where there is something to draw. */
-heads.sayWhy = (view) => {
-  const message = !view.run ? "No run yet. This page fills in by itself once a run writes its first line."
-    : !view.series ? "Nothing measured per head yet. Add HeadAblation, ActivationPatching or GradientImportance to the trainer's callbacks."
-      : view.tintIndex < 0 ? `Not measured yet at step ${formatStep(view.step)}; the first pass is at step ${formatStep(view.tint.steps[0])}.` : null;
-  heads.say(message);
-  return message === null && heads.size.width > 0;
-};
+/** What is missing; null where there is something to draw. @type {(view: View) => string | null} */
+function whyNothing(view) {
+  if (!view.run) return "No run yet. This page fills in by itself once a run writes its first line.";
+  if (!isMeasured(view)) {
+    const callbacks = "HeadAblation, ActivationPatching or GradientImportance";
+    return `Nothing measured per head yet. Add ${callbacks} to the trainer's callbacks.`;
+  }
+  if (view.tintIndex >= 0) return null;
+  const first = formatStep(view.tint.steps[0]);
+  return `Not measured yet at step ${formatStep(view.step)}; the first pass is at step ${first}.`;
+}
 
-heads.layOut = (view, maps) => {
-  const [rows, columns = 1] = view.tint.shape;
-  const width = maps.length > 1 ? Math.floor((heads.size.width - 18) / 2) : heads.size.width;
+/** @type {(view: MeasuredView, maps: HeadMap[]) => Grid[]} */
+function layOut({ tint }, maps) {
+  const width = maps.length > 1 ? Math.floor((heads.size.width - GAP) / 2) : heads.size.width;
   const top = maps.length > 1 || maps[0].difference ? 50 : 34;
-  heads.grids = maps.map((_, i) => {
-    const grid = gridAt({ rows, columns, left: 36, top, width, most: 60 });
-    const shift = i * (width + 18);
+  const [rows, columns] = [tint.rows.length, tint.columns.length];
+  const grid = gridAt({ rows, columns, left: LEFT, top, width, most: 60 });
+  return maps.map((_, i) => {
+    const shift = i * (width + GAP);
     return { ...grid, left: grid.left + shift, right: grid.right + shift };
   });
-};
+}
 
+/** @type {(context: Context, grid: Grid, map: HeadMap, scale: Scale, view: MeasuredView) => void} */
 function drawHeadMap(context, grid, map, scale, view) {
+  if (grid.top > 34) {
+    const style = font(12, palette.sans, 600);
+    const name = clipped(context, map.name, grid.right - grid.left, style);
+    write(context, name, grid.left, 7, { colour: palette.text, style });
+  }
+  const { rows, columns, dims } = map.series;
+  drawAxes(context, grid, rows, columns, titleCase(dims[1] ?? "whole layer"));
+  /** @type {(row: number, column: number) => number} */
   const cellOf = (row, column) => row * grid.columns + column;
-  if (grid.top > 34) write(context, clipped(context, map.name, grid.right - grid.left, font(12, palette.sans, 600)), grid.left, 7, { colour: palette.text, style: font(12, palette.sans, 600) });
-  context.save();
-  context.translate(grid.left - 36, 0);
-  drawAxes(context, { ...grid, left: 36 }, titleCase(view.series.dims[1] ?? "whole layer"));
-  context.restore();
-  drawCells(context, grid, scale, (row, column) => map.value(cellOf(row, column)), (row, column) => map.marked(cellOf(row, column)));
-  view.picks.forEach((head, i) => drawFrame(context, grid, head, palette.categories[i]));
+  const value = (/** @type {number} */ row, /** @type {number} */ column) => map.value(cellOf(row, column));
+  drawCells(context, grid, scale, value, (row, column) => map.marked(cellOf(row, column)));
+  for (const [i, place] of view.picks.entries()) {
+    const cell = gridCell(map.series.cellOf(place), grid);
+    drawFrame(context, grid, cell, palette.categories[i]);
+  }
   if (document.activeElement === heads.canvas) drawFrame(context, grid, heads.at, palette.text, 1);
 }
 
-heads.explain = (view, maps) => {
-  const title = seriesTitle(view.tint);
-  document.getElementById("heads-caption").textContent = `${title}, step ${formatStep(view.tint.steps[view.tintIndex])}${maps.length > 1 ? `, and step ${formatStep(maps[1].series.steps[maps[1].index])}` : ""}`;
-  const count = countMarked(maps[0], view.tint.cells);
-  const chance = Math.round(view.tint.cells * 0.05);
-  document.getElementById("heads-hint").textContent = view.series.points[view.index]?.stderr
-    ? `• 95% interval excludes 0: ${count} of ${view.tint.cells}; about ${chance} would by chance. Click picks, Shift+click compares.`
-    : "No error bars in this series. Click picks a head, Shift+click compares.";
-};
+/** @type {(cell: number, grid: Grid) => Cell} */
+function gridCell(cell, grid) {
+  return [Math.floor(cell / grid.columns), cell % grid.columns];
+}
 
-function countMarked(map, cells) {
+/** @type {(view: MeasuredView, maps: HeadMap[]) => string} */
+function captionOf({ tint, tintIndex }, maps) {
+  const own = `${seriesTitle(tint)}, step ${formatStep(tint.steps[tintIndex])}`;
+  return maps.length > 1 ? `${own}, and step ${formatStep(maps[1].series.steps[maps[1].index])}` : own;
+}
+
+/** What the dots say, and how many of them chance alone would give. @type {(view: MeasuredView, map: HeadMap) => string} */
+function hintOf({ series, index, tint, normalized }, map) {
+  if (!series.points[index]?.stderr) {
+    return "No error bars in this series. Click picks a head, Shift+click compares.";
+  }
+  const { cells } = series;
+  const excluding = countCells(cells, (cell) =>
+    map.difference ? map.marked(cell) : series.excludesZero(index, cell),
+  );
+  const interval = `95% interval excludes 0: ${excluding} of ${cells}; about ${Math.round(cells * 0.05)} would by chance.`;
+  const known = normalized ? " Intervals take the clean and corrupted averages as known." : "";
+  const use = "Click picks, Shift+click compares.";
+  if (map.difference) return `• ${interval}${known} ${use}`;
+  const found = countCells(tint.cells, map.marked);
+  return `• ${found} of ${cells} stand out at a false discovery rate of 5%. ${interval}${known} ${use}`;
+}
+
+/** @type {(cells: number, is: (cell: number) => boolean) => number} */
+function countCells(cells, is) {
   let count = 0;
-  for (let cell = 0; cell < cells; cell++) count += map.marked(cell);
+  for (let cell = 0; cell < cells; cell++) count += Number(is(cell));
   return count;
 }
 
-/** One line per thing that is known of a head at this step. */
-function describeHead(view, [layer, head]) {
-  const cell = layer * (view.series.shape[1] ?? 1) + head;
-  const lines = [headName([layer, head])];
-  if (view.index >= 0) {
-    const normalized = view.normalized;
-    lines.push(`${withUnit(quantity(view.series, normalized))}: ${formatInterval(view.series.value(view.index, cell, normalized), view.series.half(view.index, cell, normalized))}`);
+/** One line per thing that is known of a head at this step. @type {(view: View, place: Place) => string[]} */
+export function describeHead(view, place) {
+  if (!isMeasured(view)) return [];
+  const { series, index, normalized, other, otherSeries, otherIndex } = view;
+  const cell = series.cellOf(place);
+  const lines = [series.nameOf(place)];
+  if (cell < 0) return lines;
+  if (index >= 0) {
+    lines.push(`${withUnit(quantity(series, normalized))}: ${formatEffect(series, index, cell, normalized)}`);
   }
-  if (view.otherIndex >= 0) {
-    lines.push(`${view.other.name}: ${formatInterval(view.otherSeries.value(view.otherIndex, cell, view.normalized), view.otherSeries.half(view.otherIndex, cell, view.normalized))}`);
+  if (other && otherSeries && otherIndex >= 0) {
+    lines.push(`${other.name}: ${formatEffect(otherSeries, otherIndex, cell, normalized)}`);
   }
-  for (const score of view.run.headSeries()) {
-    const index = score.isScore && score !== view.series ? indexAt(score.steps, view.step) : -1;
-    if (index >= 0) lines.push(`${titleCase(score.metric)}: ${formatNumber(score.value(index, cell, false))}`);
-  }
-  return lines;
+  return [...lines, ...scoreLines(view, place)];
+}
+
+/** The scores of a head, where the series is one of heads. @type {(view: MeasuredView, place: Place) => string[]} */
+function scoreLines({ run, series, step }, place) {
+  const scores = run
+    .headSeries()
+    .filter((one) => one.isScore && one !== series && one.dims[1] === series.dims[1]);
+  return scores.flatMap((score) => {
+    const [index, cell] = [indexAt(score.steps, step), score.cellOf(place)];
+    if (index < 0 || cell < 0) return [];
+    return [`${titleCase(score.metric)}: ${formatNumber(score.value(index, cell, false))}`];
+  });
+}
+
+/** The layer and head of a cell of the map. @type {(cell: Cell) => Place} */
+function placeAt([row, column]) {
+  const { tint } = heads.view;
+  return tint ? [tint.rows[row], tint.columns[column]] : [row, column];
 }
 
 listen(heads.canvas, () => heads.grids, {
-  choose: (cell, compare) => { heads.at = cell; pick(cell, compare); },
-  hover: (cell, event) => { if (cell) showTip(event, describeHead(heads.view, cell)); else hideTip(); },
+  choose: (cell, compare) => {
+    heads.at = cell;
+    pick(placeAt(cell), compare);
+  },
+  hover: (cell, event) => {
+    if (cell) showTip(event, describeHead(heads.view, placeAt(cell)));
+    else hideTip();
+  },
   cursor: () => heads.at,
-  move: (cell, only) => moveTo(heads, cell, only),
+  move: (cell, only) => {
+    heads.at = cell;
+    reach(placeAt(cell), only);
+  },
 });
 
-/** Move a map's cursor and pick what it is on, unless only the cursor is to move. */
-function moveTo(card, cell, only) {
-  card.at = cell;
-  announce(describeHead(card.view, cell).join(", "));
-  if (only) refresh(); else pick(cell, false);
+/** A map's cursor is on a head: say what it is, and pick it unless only the cursor is to move. @type {(place: Place, only: boolean) => void} */
+export function reach(place, only) {
+  announce(describeHead(heads.view, place).join(", "));
+  if (only) refresh();
+  else pick(place, false);
 }
 
-heads.sheet = () => {
+/** @type {() => Row[]} */
+function sheet() {
   const { view } = heads;
+  if (!isMeasured(view)) return [];
   const maps = headMaps(view);
-  const rows = [["run", "step", "series", "layer", "head", maps[0].difference ? "difference" : quantity(view.tint, view.normalized).name, "interval_95_half", "excludes_0"]];
-  for (const map of maps) {
-    const columns = map.series.shape[1] ?? 1;
-    for (let cell = 0; cell < map.series.cells; cell++) {
-      const half = map.difference ? NaN : map.series.half(map.index, cell, view.normalized);
-      rows.push([map.name, map.series.steps[map.index], map.series.label, Math.floor(cell / columns), cell % columns, map.value(cell), half, map.marked(cell) ? 1 : 0]);
-    }
-  }
-  return rows;
-};
-heads.pictures = () => [heads.canvas, document.getElementById("legend")];
+  const shown = maps[0].difference ? "difference" : quantity(view.tint, view.normalized).name;
+  const header = [
+    "run",
+    "step",
+    "series",
+    "layer",
+    unitColumn(view.tint),
+    shown,
+    "interval_95_half",
+    "marked",
+  ];
+  return [header, ...maps.flatMap(mapRows)];
+}
+
+/** @type {(map: HeadMap) => Row[]} */
+function mapRows(map) {
+  const { series, index } = map;
+  return Array.from({ length: series.cells }, (_, cell) => {
+    const numbers = [map.value(cell), map.half(cell), map.marked(cell) ? 1 : 0];
+    return [map.name, series.steps[index], series.label, ...placeColumns(series, cell), ...numbers];
+  });
+}
+
+/** What the second column of a place is called in a table. @type {(series: {dims: string[]}) => string} */
+export function unitColumn({ dims }) {
+  return dims[1] ?? "head";
+}
+
+/** Layer and head of a value in a table; no head where a row is a whole layer. @type {(series: {dims: string[], placeOf: (cell: number) => Place}, cell: number) => [number, number | string]} */
+export function placeColumns(series, cell) {
+  const [layer, unit] = series.placeOf(cell);
+  return [layer, series.dims.length > 1 ? unit : ""];
+}

@@ -1,71 +1,91 @@
-"use strict";
+// @ts-check
 // Where data comes from: embedded in a report, or asked from the live server again and again.
+
+import { inflate } from "./decode.js";
+import { Run } from "./runs.js";
+
+/** @import { Frame, FramePayload, ReadyFrame, RunPayload, Source } from "./types.js" */
 
 const POLL_MS = 1000;
 
-/** A report: everything is in the page. */
-function embeddedSource(data) {
+/** A report: everything is in the page. @type {(data: {runs: RunPayload[]}) => Source} */
+export function embeddedSource(data) {
   const runs = data.runs.map((payload, id) => {
     const run = new Run(id, payload.name);
     run.merge(payload);
     return run;
   });
-  return { live: false, runs, start() {}, async maps() { throw new Error("not in this report"); } };
+  const maps = async () => {
+    throw new Error("not in this report");
+  };
+  return { live: false, runs, wanted: () => runs, start: () => {}, maps };
 }
 
-/** A live page: polls for new lines of the runs that are shown. */
-function liveSource(onChange, onTrouble) {
-  const token = new URLSearchParams(location.search).get("token");
-  const source = { live: true, runs: [], wanted: () => [] };
-
-  async function ask(path, query) {
-    const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
-    const answer = await fetch(`${path}?${new URLSearchParams(query)}`, { headers, cache: "no-store" });
-    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-    return answer.json();
-  }
-
-  async function updateRun(run) {
-    const { payload, cursor } = await ask("run", { id: run.id, after: run.cursor });
-    if (cursor === run.cursor && run.loaded) return false;
-    run.cursor = cursor;
-    run.merge(payload);
-    return true;
-  }
-
-  async function poll() {
-    const known = new Map(source.runs.map((run) => [run.id, run]));
-    const listed = (await ask("runs", {})).runs;
-    source.runs = listed.map(({ id, name }) => known.get(id) ?? new Run(id, name));
-    const updated = await Promise.all(source.wanted().map(updateRun));
-    if (updated.some(Boolean) || source.runs.length !== known.size) onChange();
-  }
-
-  source.start = async () => {
-    try {
-      await poll();
-      onTrouble(null);
-    } catch (trouble) {
+/** A live page: polls for new lines of the runs that are shown. @type {(onChange: () => void, onTrouble: (trouble: unknown) => void) => Source} */
+export function liveSource(onChange, onTrouble) {
+  /** @type {Source} */
+  const source = {
+    live: true,
+    runs: [],
+    wanted: () => [],
+    maps: (run, { step, label }) => ask("frame", { id: String(run.id), step: String(step), label }),
+    start: async () => {
+      const trouble = await poll(source).then((news) => {
+        if (news) onChange();
+        return null;
+      }, String);
       onTrouble(trouble);
-    }
-    setTimeout(source.start, POLL_MS);
+      setTimeout(source.start, POLL_MS);
+    },
   };
-  source.maps = (run, frame) => ask("frame", { id: run.id, step: frame.step, label: frame.label });
   return source;
 }
 
-/** The frame's maps, decoded; null while they are on their way, when `onReady` is called once they are there. */
-function readyFrame(source, run, frame, onReady) {
-  if (!frame || frame.bytes) return frame;
+/** An answer of the server. @type {(path: string, query: Record<string, string>) => Promise<any>} */
+async function ask(path, query) {
+  const token = new URLSearchParams(location.search).get("token");
+  /** @type {Record<string, string>} */
+  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+  const answer = await fetch(`${path}?${new URLSearchParams(query)}`, { headers, cache: "no-store" });
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return answer.json();
+}
+
+/** Ask for what is new; true where something is. @type {(source: Source) => Promise<boolean>} */
+async function poll(source) {
+  const known = new Map(source.runs.map((run) => [run.id, run]));
+  /** @type {{runs: {id: number, name: string}[]}} */
+  const listed = await ask("runs", {});
+  source.runs = listed.runs.map(({ id, name }) => known.get(id) ?? new Run(id, name));
+  const updated = await Promise.all(source.wanted().map(updateRun));
+  return updated.some(Boolean) || source.runs.length !== known.size;
+}
+
+/** Merge what was appended to a run; true where something was. @type {(run: Run) => Promise<boolean>} */
+async function updateRun(run) {
+  const { payload, cursor } = await ask("run", { id: String(run.id), after: String(run.cursor) });
+  if (cursor === run.cursor && run.loaded) return false;
+  run.cursor = cursor;
+  run.merge(payload);
+  return true;
+}
+
+/** The frame with its maps decoded; null while they are on their way, when `onReady` is called once they are there. @type {(source: Source, run: Run, frame: Frame, onReady: () => void) => ReadyFrame | null} */
+export function readyFrame(source, run, frame, onReady) {
+  if (frame.bytes) return /** @type {ReadyFrame} */ (frame);
   if (!frame.asked) {
     frame.asked = true;
-    loadFrame(source, run, frame).then(onReady, () => { frame.broken = true; onReady(); });
+    loadFrame(source, run, frame).then(onReady, () => {
+      frame.broken = true;
+      onReady();
+    });
   }
   return null;
 }
 
+/** @type {(source: Source, run: Run, frame: Frame) => Promise<void>} */
 async function loadFrame(source, run, frame) {
-  if (!frame.maps) Object.assign(frame, await source.maps(run, frame));
-  frame.bytes = await inflate(frame.maps);
-  frame.maps = null;
+  /** @type {FramePayload} */
+  const payload = frame.maps ? frame : await source.maps(run, frame);
+  Object.assign(frame, payload, { bytes: await inflate(payload.maps ?? ""), maps: null });
 }

@@ -1,157 +1,238 @@
-"use strict";
+// @ts-check
 // Picked heads over training, with 95% bands, above the training loss on the same steps.
 // Lines are drawn when data or picks change; a moving slider only redraws the line at its step.
 
-const trajectory = makeCard("trajectory");
-const [trajectoryBack, trajectoryFront] = trajectory.root.querySelectorAll("canvas");
+import { fit, font, line, pointerOn, write } from "./canvas.js";
+import { hideTip, makeCard, showTip } from "./card.js";
+import { drawBand, drawLine, drawStepAxis, drawValueAxis, spread, stepAxis, valueAxis } from "./chart.js";
+import { palette } from "./colours.js";
+import { byId, canvasesIn, swatch } from "./dom.js";
+import {
+  formatEffect,
+  formatNumber,
+  formatStep,
+  metricName,
+  metricUnit,
+  quantity,
+  withUnit,
+} from "./format.js";
+import { unitColumn } from "./heads.js";
+import { goTo, state, unpick } from "./state.js";
+import { indexAt } from "./steps.js";
+import { isMeasured, lookUp } from "./view.js";
 
-trajectory.draw = (view) => {
+/** @import { Run } from "./runs.js" */
+/** @import { Series } from "./series.js" */
+/** @import { Context, MeasuredView, Place, Row, Scalar, StepAxis, ValueAxis, View } from "./types.js" */
+
+/** @typedef {{x: StepAxis, below: Scalar, upper: ValueAxis, lower: ValueAxis}} Axes */
+
+/** A line of the chart: this run's, or the other's, dashed. @typedef {{series: Series, run: Run, dashed: boolean}} Line */
+
+const card = makeCard("trajectory");
+const [back, front] = canvasesIn(card.root);
+const picksList = byId("picks");
+
+export const trajectory = {
+  ...card,
+  view: lookUp(),
+  axes: /** @type {Axes | null} */ (null),
+  draw,
+  sheet,
+  pictures: () => [back, front],
+};
+
+/** @type {(view: View) => void} */
+function draw(view) {
   trajectory.view = view;
-  const empty = !view.series || !view.series.points.length;
+  const empty = !isMeasured(view) || !view.series.points.length;
   trajectory.say(empty ? "Trajectories appear with the first pass of a probe." : null);
   if (empty || !trajectory.size.width) return;
-  const key = trajectoryKey(view);
-  if (key !== trajectory.key) {
+  const key = keyOf(view);
+  if (key !== trajectory.key || !trajectory.axes) {
     trajectory.key = key;
-    trajectory.axes = trajectoryAxes(view);
+    trajectory.axes = axesOf(view);
     drawTrajectories(view, trajectory.axes);
     listPicks(view);
   }
   drawStepLine(view, trajectory.axes);
   updatePicks(view);
-};
+}
 
-function trajectoryKey(view) {
+/** @type {(view: MeasuredView) => string} */
+function keyOf({ run, other, series, normalized, picks }) {
   const { width, height } = trajectory.size;
-  return [width, height, theme, view.run.name, view.run.version, view.other?.name, view.other?.version, view.series.key,
-    view.normalized, view.picks.join(";"), state.scalar, state.axis].join("|");
+  const runs = [run.name, run.version, other?.name, other?.version];
+  const chosen = [series.key, normalized, picks.join(";"), state.scalar, state.axis];
+  return [width, height, palette.theme, ...runs, ...chosen].join("|");
 }
 
-/** The series below: a scalar of the run, or the metric that effects are measured from. */
-function lowerSeries(view) {
-  if (state.scalar === "baseline" || !view.run.scalars.size) {
-    const { series } = view;
-    const values = series.points.map((point) => point.baseline);
-    return { name: `Baseline ${withUnit({ name: metricName(series.metric), unit: metricUnit(series.metric) })}`, steps: series.steps, values };
-  }
-  return view.run.scalars.get(state.scalar) ?? view.run.scalars.get(defaultScalar(view.run));
+/** The series below: a scalar of the run, or the metric that effects are measured from. @type {(view: MeasuredView) => Scalar} */
+function lowerSeries({ run, series }) {
+  const chosen = run.scalars.get(state.scalar ?? "") ?? run.scalars.get(defaultScalar(run) ?? "");
+  if (chosen && state.scalar !== "baseline") return chosen;
+  const unit = { name: metricName(series.metric), unit: metricUnit(series.metric) };
+  const values = series.points.map((point) => point.baseline);
+  return { name: `Baseline ${withUnit(unit)}`, steps: series.steps, values };
 }
 
-function defaultScalar(run) {
+/** The scalar that is shown without a choice: the training loss. @type {(run: Run) => string | undefined} */
+export function defaultScalar(run) {
   const names = [...run.scalars.keys()];
-  return names.find((name) => /^train.*loss/i.test(name)) ?? names.find((name) => /loss/i.test(name)) ?? names[0];
+  const loss = names.find((name) => /^train.*loss/i.test(name)) ?? names.find((name) => /loss/i.test(name));
+  return loss ?? names[0];
 }
 
-function trajectoryAxes(view) {
+/** @type {(view: MeasuredView) => Axes} */
+function axesOf(view) {
   const { width, height } = trajectory.size;
   const below = lowerSeries(view);
-  const steps = [view.steps[0], view.steps.at(-1), below.steps[0], below.steps.at(-1)].filter((step) => step !== undefined);
-  const x = stepAxis(Math.min(...steps), Math.max(...steps), 54, width - 64, state.axis === "log");
+  const ends = [view.steps[0], view.steps.at(-1), below.steps[0], below.steps.at(-1)];
+  const steps = ends.filter((step) => step !== undefined);
   const split = Math.round((height - 62) * 0.66);
-  return { x, below, upper: valueAxis(...rangeOf(view), 24, split), lower: valueAxis(...rangeOfValues(below.values), split + 40, height - 38) };
+  const [low, high] = rangeOf(view);
+  const [least, most] = rangeOfValues(below.values);
+  return {
+    x: stepAxis(Math.min(...steps), Math.max(...steps), 54, width - 64, state.axis === "log"),
+    below,
+    upper: valueAxis(low, high, 24, split),
+    lower: valueAxis(least, most, split + 40, height - 38),
+  };
 }
 
-/** The values of all heads and of the picked heads' bands. */
+/** The values of all heads. @type {(view: MeasuredView) => [low: number, high: number]} */
 function rangeOf(view) {
-  let [low, high] = [view.series.centre(view.normalized), view.series.centre(view.normalized)];
-  const include = (value) => { if (value < low) low = value; if (value > high) high = value; };
-  for (const { series } of lineSeries(view)) {
-    for (let i = 0; i < series.points.length; i++) {
-      const [factor, offset] = series.factor(series.points[i], view.normalized);
-      for (const mean of series.points[i].mean) include(mean * factor + offset);
+  const { series, normalized } = view;
+  let low = series.centre(normalized);
+  let high = low;
+  for (const { series: shown } of linesOf(view)) {
+    for (const point of shown.points) {
+      const [factor, offset] = shown.factor(point, normalized);
+      for (const mean of point.mean) {
+        const value = mean * factor + offset;
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
     }
   }
   return [low, high];
 }
 
+/** @type {(values: (number | null)[]) => [low: number, high: number]} */
 function rangeOfValues(values) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) if (Number.isFinite(value)) { low = Math.min(low, value); high = Math.max(high, value); }
+  const known = values.flatMap((value) => (value !== null && Number.isFinite(value) ? [value] : []));
+  const low = known.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
+  const high = known.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
   return low > high ? [0, 1] : [low, high];
 }
 
-function lineSeries(view) {
-  const own = { series: view.series, run: view.run, dashed: false };
-  return view.otherSeries ? [own, { series: view.otherSeries, run: view.other, dashed: true }] : [own];
+/** @type {(view: MeasuredView) => Line[]} */
+function linesOf({ series, run, other, otherSeries }) {
+  const own = { series, run, dashed: false };
+  return other && otherSeries ? [own, { series: otherSeries, run: other, dashed: true }] : [own];
 }
 
+/** @type {(view: MeasuredView, axes: Axes) => void} */
 function drawTrajectories(view, { x, upper, lower, below }) {
-  const context = fit(trajectoryBack, trajectory.size.width, trajectory.size.height);
+  const context = fit(back, trajectory.size.width, trajectory.size.height);
   drawValueAxis(context, x, upper, withUnit(quantity(view.series, view.normalized)));
   drawValueAxis(context, x, lower, below.name);
   drawStepAxis(context, x, lower.bottom);
   drawAllHeads(context, view, x, upper);
-  drawLabels(context, x, drawPicks(context, view, x, upper), upper);
+  drawPicks(context, view, x, upper);
   context.strokeStyle = palette.text;
   context.lineWidth = 1.4;
-  drawLine(context, x, lower, below.steps, (i) => below.values[i] ?? NaN);
+  drawLine(context, x, lower, below.steps, (i) => below.values[i] ?? Number.NaN);
   drawOtherBelow(context, view, x, lower, below);
 }
 
-/** Every head as a faint line, with fewer points than pixels. */
-function drawAllHeads(context, view, x, y) {
-  const { series, normalized } = view;
+/** Every head as a faint line, with fewer points than pixels. @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void} */
+function drawAllHeads(context, { series, normalized }, x, y) {
   const every = Math.max(1, Math.floor(series.steps.length / 240));
   context.strokeStyle = palette.strong;
   context.lineWidth = 1;
   context.globalAlpha = 0.3;
   const most = Math.min(series.cells, 600);
-  for (let cell = 0; cell < most; cell++) drawLine(context, x, y, series.steps, (i) => series.value(i, cell, normalized), every);
+  for (let cell = 0; cell < most; cell++) {
+    drawLine(context, x, y, series.steps, (i) => series.value(i, cell, normalized), every);
+  }
   context.globalAlpha = 1;
 }
 
-/** The picked heads; returns where each line ends. */
+/** The picked heads with their bands, and their names at the lines' ends. @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void} */
 function drawPicks(context, view, x, y) {
-  const ends = [];
-  for (const { series, dashed } of lineSeries(view)) {
-    view.picks.forEach((head, i) => {
-      const cell = head[0] * (series.shape[1] ?? 1) + head[1];
-      const value = (at) => series.value(at, cell, view.normalized);
-      context.fillStyle = context.strokeStyle = palette.categories[i];
-      context.globalAlpha = dashed ? 0.1 : 0.2;
-      drawBand(context, x, y, series.steps, value, (at) => series.half(at, cell, view.normalized));
-      context.globalAlpha = 1;
-      context.lineWidth = dashed ? 1.4 : 2;
-      context.setLineDash(dashed ? [2, 3] : []);
-      drawLine(context, x, y, series.steps, value);
-      context.setLineDash([]);
-      if (!dashed) ends.push({ head, colour: palette.categories[i], place: y.at(value(series.points.length - 1)) });
-    });
+  for (const shown of linesOf(view)) {
+    for (const [i, place] of view.picks.entries()) {
+      drawPick(context, shown, place, view.normalized, palette.categories[i], x, y);
+    }
   }
-  return ends.filter((end) => Number.isFinite(end.place));
+  const { series, normalized } = view;
+  const last = series.points.length - 1;
+  const ends = view.picks.map((place, i) => ({
+    name: series.nameOf(place),
+    colour: palette.categories[i],
+    height: y.at(series.value(last, series.cellOf(place), normalized)),
+  }));
+  drawLabels(
+    context,
+    x,
+    y,
+    ends.filter((end) => Number.isFinite(end.height)),
+  );
 }
 
-function drawLabels(context, x, ends, y) {
-  const places = spread(ends.map((end) => end.place), 15, y.top + 4, y.bottom - 4);
-  ends.forEach((end, i) => write(context, headName(end.head), x.right + 8, places[i], { colour: end.colour, style: font(12, palette.sans, 600) }));
-}
-
-function drawOtherBelow(context, view, x, y, below) {
-  const theirs = view.other?.scalars.get(below.name);
-  if (!theirs) return;
-  context.strokeStyle = palette.muted;
-  context.setLineDash([2, 3]);
-  drawLine(context, x, y, theirs.steps, (i) => theirs.values[i] ?? NaN);
+/** @type {(context: Context, shown: Line, place: Place, normalized: boolean, colour: string, x: StepAxis, y: ValueAxis) => void} */
+function drawPick(context, { series, dashed }, place, normalized, colour, x, y) {
+  const cell = series.cellOf(place);
+  /** @type {(at: number) => number} */
+  const value = (at) => series.value(at, cell, normalized);
+  context.fillStyle = colour;
+  context.strokeStyle = colour;
+  context.globalAlpha = dashed ? 0.1 : 0.2;
+  drawBand(context, x, y, series.steps, value, (at) => series.half(at, cell, normalized));
+  context.globalAlpha = 1;
+  context.lineWidth = dashed ? 1.4 : 2;
+  context.setLineDash(dashed ? [2, 3] : []);
+  drawLine(context, x, y, series.steps, value);
   context.setLineDash([]);
 }
 
-/** The line at the step that is shown, with a point on each picked head. */
-function drawStepLine(view, { x, upper, lower }) {
-  const context = fit(trajectoryFront, trajectory.size.width, trajectory.size.height);
-  const pixel = Math.round(x.at(view.step)) + 0.5;
+/** @type {(context: Context, x: StepAxis, y: ValueAxis, ends: {name: string, colour: string, height: number}[]) => void} */
+function drawLabels(context, x, y, ends) {
+  const wished = ends.map((end) => end.height);
+  const heights = spread(wished, 15, y.top + 4, y.bottom - 4);
+  for (const [i, { name, colour }] of ends.entries()) {
+    write(context, name, x.right + 8, heights[i], { colour, style: font(12, palette.sans, 600) });
+  }
+}
+
+/** @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis, below: Scalar) => void} */
+function drawOtherBelow(context, { other }, x, y, below) {
+  const theirs = other?.scalars.get(below.name);
+  if (!theirs) return;
+  context.strokeStyle = palette.muted;
+  context.setLineDash([2, 3]);
+  drawLine(context, x, y, theirs.steps, (i) => theirs.values[i] ?? Number.NaN);
+  context.setLineDash([]);
+}
+
+/** The line at the step that is shown, with a point on each picked head. @type {(view: MeasuredView, axes: Axes) => void} */
+function drawStepLine({ series, step, index, picks, normalized }, { x, upper, lower }) {
+  const context = fit(front, trajectory.size.width, trajectory.size.height);
+  const pixel = Math.round(x.at(step)) + 0.5;
   context.strokeStyle = palette.text;
   context.lineWidth = 1;
   context.setLineDash([3, 3]);
   line(context, pixel, upper.top, pixel, lower.bottom);
   context.setLineDash([]);
-  if (view.index < 0) return;
-  view.picks.forEach((head, i) => {
-    const cell = head[0] * (view.series.shape[1] ?? 1) + head[1];
-    const place = upper.at(view.series.value(view.index, cell, view.normalized));
-    if (Number.isFinite(place)) drawPoint(context, x.at(view.series.steps[view.index]), place, palette.categories[i]);
-  });
+  if (index < 0) return;
+  for (const [i, place] of picks.entries()) {
+    const height = upper.at(series.value(index, series.cellOf(place), normalized));
+    if (Number.isFinite(height)) drawPoint(context, x.at(series.steps[index]), height, palette.categories[i]);
+  }
 }
 
+/** @type {(context: Context, x: number, y: number, colour: string) => void} */
 function drawPoint(context, x, y, colour) {
   context.fillStyle = colour;
   context.strokeStyle = palette.card;
@@ -162,73 +243,90 @@ function drawPoint(context, x, y, colour) {
   context.stroke();
 }
 
-const picksList = document.getElementById("picks");
-
-function listPicks(view) {
-  picksList.replaceChildren(...view.picks.map((head, i) => {
+/** @type {(view: MeasuredView) => void} */
+function listPicks({ series, picks }) {
+  const items = picks.map((place, i) => {
     const item = document.createElement("li");
-    const swatch = document.createElement("i");
-    swatch.className = "swatch";
-    swatch.style.color = palette.categories[i];
     const name = document.createElement("b");
-    name.textContent = headName(head);
+    name.textContent = series.nameOf(place);
     const drop = document.createElement("button");
     drop.type = "button";
     drop.textContent = "×";
-    drop.setAttribute("aria-label", `Stop comparing ${headName(head)}`);
-    drop.hidden = view.picks.length < 2;
-    drop.addEventListener("click", () => unpick(head));
-    item.append(swatch, name, document.createElement("span"), drop);
+    drop.setAttribute("aria-label", `Stop comparing ${series.nameOf(place)}`);
+    drop.hidden = picks.length < 2;
+    drop.addEventListener("click", () => unpick(place));
+    item.append(swatch(palette.categories[i]), name, document.createElement("span"), drop);
     return item;
-  }));
-}
-
-function updatePicks(view) {
-  view.picks.forEach((head, i) => {
-    const cell = head[0] * (view.series.shape[1] ?? 1) + head[1];
-    const known = view.index >= 0;
-    picksList.children[i].querySelector("span").textContent = known
-      ? formatInterval(view.series.value(view.index, cell, view.normalized), view.series.half(view.index, cell, view.normalized)) : "not measured yet";
   });
+  picksList.replaceChildren(...items);
 }
 
-/** The pass nearest to the pointer. */
-function passAt(event) {
-  const { x } = trajectory.axes;
+/** @type {(view: MeasuredView) => void} */
+function updatePicks(view) {
+  const { series, index, picks, normalized } = view;
+  const values = picksList.querySelectorAll("span");
+  for (const [i, place] of picks.entries()) {
+    const cell = series.cellOf(place);
+    values[i].textContent = index < 0 ? "not measured yet" : formatEffect(series, index, cell, normalized);
+  }
+}
+
+/** The pass nearest to the pointer. @type {(event: MouseEvent, axes: Axes) => number} */
+function passAt(event, { x }) {
   const wanted = x.step(pointerOn(trajectory.stage, event)[0]);
   const { steps } = trajectory.view;
   const before = Math.max(0, indexAt(steps, wanted));
   const after = Math.min(steps.length - 1, before + 1);
-  return Math.abs(steps[after] - wanted) < Math.abs(steps[before] - wanted) ? steps[after] : steps[before];
+  const nearer = Math.abs(steps[after] - wanted) < Math.abs(steps[before] - wanted);
+  return nearer ? steps[after] : steps[before];
 }
 
-trajectory.stage.addEventListener("pointerdown", (event) => { if (trajectory.axes) goTo(passAt(event)); });
-trajectory.stage.addEventListener("pointermove", (event) => {
-  if (!trajectory.axes) return;
-  const step = passAt(event);
-  if (event.buttons & 1) goTo(step);
-  const { view } = trajectory;
-  const index = indexAt(view.series.steps, step);
-  const lines = view.picks.map((head) => {
-    const cell = head[0] * (view.series.shape[1] ?? 1) + head[1];
-    return `${headName(head)}  ${index < 0 ? "–" : formatInterval(view.series.value(index, cell, view.normalized), view.series.half(index, cell, view.normalized))}`;
+/** The picked heads' values and the scalar at a step. @type {(view: MeasuredView, axes: Axes, step: number) => string[]} */
+function describeStep({ series, picks, normalized }, { below }, step) {
+  const index = indexAt(series.steps, step);
+  const lines = picks.map((place) => {
+    const cell = series.cellOf(place);
+    return `${series.nameOf(place)}  ${index < 0 ? "–" : formatEffect(series, index, cell, normalized)}`;
   });
-  const { below } = trajectory.axes;
   const at = indexAt(below.steps, step);
-  showTip(event, [`Step ${formatStep(step)}`, ...lines, ...(at < 0 ? [] : [`${below.name}  ${formatNumber(below.values[at])}`])]);
+  const scalar = at < 0 ? [] : [`${below.name}  ${formatNumber(below.values[at])}`];
+  return [`Step ${formatStep(step)}`, ...lines, ...scalar];
+}
+
+trajectory.stage.addEventListener("pointerdown", (event) => {
+  if (trajectory.axes) goTo(passAt(event, trajectory.axes));
+});
+trajectory.stage.addEventListener("pointermove", (event) => {
+  const { axes, view } = trajectory;
+  if (!axes || !isMeasured(view)) return;
+  const step = passAt(event, axes);
+  if (event.buttons & 1) goTo(step);
+  showTip(event, describeStep(view, axes, step));
 });
 trajectory.stage.addEventListener("pointerleave", hideTip);
 
-trajectory.sheet = () => {
+/** @type {() => Row[]} */
+function sheet() {
   const { view } = trajectory;
-  const rows = [["run", "series", "step", "layer", "head", quantity(view.series, view.normalized).name, "interval_95_half"]];
-  for (const { series, run } of lineSeries(view)) {
-    for (const head of view.picks) {
-      const cell = head[0] * (series.shape[1] ?? 1) + head[1];
-      series.steps.forEach((step, i) => rows.push([run.name, series.label, step, ...head, series.value(i, cell, view.normalized), series.half(i, cell, view.normalized)]));
-    }
-  }
-  return rows;
-};
-trajectory.pictures = () => [trajectoryBack, trajectoryFront];
-trajectory.layered = true;
+  if (!isMeasured(view)) return [];
+  const shown = quantity(view.series, view.normalized).name;
+  const header = ["run", "series", "step", "layer", unitColumn(view.series), shown, "interval_95_half"];
+  const lines = linesOf(view).flatMap((one) =>
+    view.picks.map((place) => lineRows(one, place, view.normalized)),
+  );
+  return [header, ...lines.flat()];
+}
+
+/** @type {(shown: Line, place: Place, normalized: boolean) => Row[]} */
+function lineRows({ series, run }, place, normalized) {
+  const cell = series.cellOf(place);
+  const at = series.dims.length > 1 ? place : [place[0], ""];
+  return series.steps.map((step, i) => [
+    run.name,
+    series.label,
+    step,
+    ...at,
+    series.value(i, cell, normalized),
+    series.half(i, cell, normalized),
+  ]);
+}

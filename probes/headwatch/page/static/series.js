@@ -1,0 +1,170 @@
+// @ts-check
+// The values of one question over training, and what its cells are called.
+
+import { decodeRows, fromBase64 } from "./decode.js";
+import { upsert } from "./steps.js";
+
+/** @import { Place, Point, Scale, SeriesPayload } from "./types.js" */
+
+export class Series {
+  /** @param {SeriesPayload} payload */
+  constructor(payload) {
+    this.label = payload.label;
+    this.probe = payload.probe;
+    this.site = payload.site;
+    this.kind = payload.kind;
+    this.metric = payload.metric;
+    this.exact = payload.exact;
+    this.dims = payload.dims;
+    this.shape = payload.shape;
+    this.key = seriesKey(payload);
+    this.cells = payload.shape.reduce((product, size) => product * size, 1);
+    /** The places on each axis, as the model counts them. */
+    this.axes = payload.shape.map((size, i) => payload.coords[payload.dims[i]] ?? [...Array(size).keys()]);
+    /** @type {number[]} */
+    this.steps = [];
+    /** @type {Point[]} */
+    this.points = [];
+    this.total = 0;
+    /** @type {Map<string, Scale>} */
+    this.scales = new Map();
+  }
+
+  /** @param {SeriesPayload} payload */
+  merge(payload) {
+    const means = decodeRows(payload.mean, this.cells);
+    const errors = payload.stderr && decodeRows(payload.stderr, this.cells);
+    payload.steps.forEach((step, i) => {
+      upsert(this.steps, this.points, step, {
+        step,
+        mean: means[i],
+        stderr: errors?.[i] ?? null,
+        quantile: payload.quantile[i] ?? Number.NaN,
+        marks: payload.marks && fromBase64(payload.marks[i]),
+        n: payload.n[i],
+        baseline: payload.baseline[i],
+        clean: payload.clean[i],
+        corrupted: payload.corrupted[i],
+        seconds: payload.seconds[i],
+      });
+    });
+    this.total = Math.max(this.total, payload.total, this.steps.length);
+    this.scales.clear();
+  }
+
+  get isScore() {
+    return this.kind === "score";
+  }
+
+  get byPosition() {
+    return this.dims.includes("position");
+  }
+
+  /** The layers of the rows. */
+  get rows() {
+    return this.axes[0];
+  }
+
+  /** The heads or neurons of the columns; 0 alone where a row is a whole layer. */
+  get columns() {
+    return this.axes[1] ?? [0];
+  }
+
+  /** Where in a pass's values a layer and head is; -1 where the series has no such. @param {Place} place */
+  cellOf([layer, unit]) {
+    const [row, column] = [this.rows.indexOf(layer), this.columns.indexOf(unit)];
+    return row < 0 || column < 0 ? -1 : row * this.columns.length + column;
+  }
+
+  /** The layer and head of a value. @param {number} cell @returns {Place} */
+  placeOf(cell) {
+    const columns = this.columns.length;
+    return [this.rows[Math.floor(cell / columns)], this.columns[cell % columns]];
+  }
+
+  /** "L9H9"; "L9" and "L9N200" where a series is over whole layers or neurons. @param {Place} place */
+  nameOf([layer, unit]) {
+    const axis = this.dims[1];
+    return axis ? `L${layer}${axis.charAt(0).toUpperCase()}${unit}` : `L${layer}`;
+  }
+
+  /** Whether another series has the same cells. @param {Series} other */
+  coversAs(other) {
+    return this.dims.join() === other.dims.join() && this.axes.join("|") === other.axes.join("|");
+  }
+
+  /** Whether 0 to 1 between the corrupted and the clean prompts is defined. */
+  get canNormalize() {
+    return this.points.some((point) => point.corrupted !== null && point.corrupted !== point.clean);
+  }
+
+  /** Factor and offset that turn an effect of a pass into what is shown. @param {Point} point @param {boolean} normalized */
+  factor({ corrupted, clean, baseline }, normalized) {
+    if (!normalized) return [1, 0];
+    if (corrupted === null || clean === null || baseline === null) return [Number.NaN, Number.NaN];
+    const gap = clean - corrupted;
+    return gap ? [1 / gap, (baseline - corrupted) / gap] : [Number.NaN, Number.NaN];
+  }
+
+  /** @param {number} index @param {number} cell @param {boolean} normalized */
+  value(index, cell, normalized) {
+    const [factor, offset] = this.factor(this.points[index], normalized);
+    return this.points[index].mean[cell] * factor + offset;
+  }
+
+  /** Half the width of the 95% interval. @param {number} index @param {number} cell @param {boolean} normalized */
+  half(index, cell, normalized) {
+    const point = this.points[index];
+    if (!point.stderr) return Number.NaN;
+    return point.stderr[cell] * point.quantile * Math.abs(this.factor(point, normalized)[0]);
+  }
+
+  /** Whether the 95% interval leaves out "no effect". @param {number} index @param {number} cell */
+  excludesZero(index, cell) {
+    return Math.abs(this.value(index, cell, false)) > this.half(index, cell, false);
+  }
+
+  /** Whether the effect stands out at a false discovery rate of 5% over all cells. @param {number} index @param {number} cell */
+  marked(index, cell) {
+    const { marks } = this.points[index];
+    return marks !== null && Boolean((marks[cell >> 3] >> (7 - (cell & 7))) & 1);
+  }
+
+  /** What "no effect" is in the shown unit: 0, or 1 where noise is measured from the clean run. @param {boolean} normalized */
+  centre(normalized) {
+    return normalized && this.kind === "noise" ? 1 : 0;
+  }
+
+  /** The colour scale of one pass, or of all. @param {boolean} normalized @param {number | null} index */
+  scale(normalized, index) {
+    const key = `${normalized} ${index}`;
+    const known = this.scales.get(key) ?? this.measure(normalized, index);
+    this.scales.set(key, known);
+    return known;
+  }
+
+  /** @param {boolean} normalized @param {number | null} index @returns {Scale} */
+  measure(normalized, index) {
+    const centre = this.centre(normalized);
+    let reach = 0;
+    let high = 0;
+    for (const point of index === null ? this.points : [this.points[index]]) {
+      const [factor, offset] = this.factor(point, normalized);
+      for (const mean of point.mean) {
+        const value = mean * factor + offset;
+        if (value > high) high = value;
+        const away = Math.abs(value - centre);
+        if (away > reach) reach = away;
+      }
+    }
+    const diverging = !this.isScore && this.probe !== "gradients";
+    return { diverging, centre, reach: reach || 1, low: 0, high: high || 1 };
+  }
+}
+
+/** @type {(payload: SeriesPayload) => string} */
+export function seriesKey(payload) {
+  const { label, probe, site, kind, metric, dims, shape, coords } = payload;
+  const chosen = Object.keys(coords).length ? [JSON.stringify(coords)] : [];
+  return [label, probe, site, kind, metric, dims.join("-"), shape.join("x"), ...chosen].join("|");
+}
