@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 import headwatch as hw
 from headwatch.engine.rounding import allowed_gap, gap, largest
+from headwatch.engine.self_check import engine_matches_model
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
@@ -271,7 +272,7 @@ BY_HOOK = "an intervention by a hook does something else: replacing "
         (lambda m, p: hw.ablate_heads(m, p, "zero", "loss", layers=[2]), "z of head . in layer 2"),
         (lambda m, p: hw.ablate(m, p, "pattern", "zero", "loss"), "pattern of head . in layer 0"),
         (lambda m, p: hw.ablate(m, p, "v", "zero", "loss"), "v of head . in layer 0"),
-        (lambda m, p: hw.ablate(m, p, "resid_pre", "zero", "loss"), "resid_pre in layer 0"),
+        (lambda m, p: hw.ablate(m, p, "resid_pre", "zero", "loss"), "resid_pre in layer ."),
     ],
 )
 def test_an_intervention_that_is_another_by_a_hook_is_caught(ask, place):
@@ -286,6 +287,17 @@ def test_given_heads_are_compared_too():
     other_where_silenced(model)
     with pytest.warns(RuntimeWarning, match="loss with the given heads replaced is .* by the engine and"):
         QUESTIONS["given"](model, pairs)
+
+
+def test_where_the_engine_is_required_the_same_sentence_is_an_error(monkeypatch):
+    required = partial(engine_matches_model, required=True)
+    monkeypatch.setattr("headwatch.engine.run_sweep.engine_matches_model", required)
+    model, pairs, switch = tiny_gpt2(), random_pairs(3, 6), Switch()
+    block_changed(lambda v: 1.01 * v, model, switch)
+    QUESTIONS["heads"](model, pairs)
+    switch.on = True
+    with pytest.raises(RuntimeError, match=f"engine='exact' can't serve this model: {ELSE}.*in layer 1"):
+        QUESTIONS["heads"](model, pairs)
 
 
 SERVED = {
