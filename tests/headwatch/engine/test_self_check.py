@@ -17,7 +17,6 @@ from transformers.pytorch_utils import Conv1D
 
 import headwatch as hw
 from headwatch.engine.rounding import allowed_gap, gap, largest
-from headwatch.engine.self_check import engine_matches_model
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
@@ -130,19 +129,21 @@ def test_a_change_that_no_module_shows_is_caught_whenever_it_happens(name):
     install(model, switch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        before = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        before = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     torch.testing.assert_close(before.per_pair, zero_ablation(plain, pairs, None, None), rtol=0, atol=1e-5)
     switch.on = True
     with pytest.warns(RuntimeWarning) as caught:
-        after = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        after = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     (warning,) = caught
     assert str(warning.message).startswith(SLOW + sentence)
     expected = zero_ablation(plain, pairs, changed, change)
     torch.testing.assert_close(after.per_pair, expected, rtol=0, atol=1e-4)
-    switch.on = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        by_hooks = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff", engine="hooks")
+        assert after.per_pair.equal(by_hooks.per_pair)
+        switch.on = False
+        again = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     assert again.per_pair.equal(before.per_pair)
 
 
@@ -155,14 +156,14 @@ def test_a_parametrized_weight_is_served_as_it_is_now():
             return weight * gain
 
     nn.utils.parametrize.register_parametrization(model.transformer.h[1].attn.c_proj, "weight", Gain())
-    hw.ablate_heads(model, pairs, "zero", "logit_diff")
+    hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     gain.fill_(1.5)
     plain = tiny_gpt2()
     with torch.no_grad():
         plain.transformer.h[1].attn.c_proj.weight.mul_(1.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        effects = hw.ablate_heads(model, pairs, "zero", "logit_diff")
+        effects = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
     expected = sweep(plain, pairs, "z", "zero", "logit_diff")
     torch.testing.assert_close(effects.per_pair.double(), expected, rtol=0, atol=1e-5)
 
@@ -172,9 +173,9 @@ def test_another_precision_is_checked_anew():
     block_changed(lambda v: v * (1.01 if v.dtype == torch.float64 else 1), model, Switch(on=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hw.ablate_heads(model, pairs, "zero")
+        hw.ablate_heads(model, pairs, kind="zero")
     with pytest.warns(RuntimeWarning, match=ELSE):
-        hw.ablate_heads(model.double(), pairs, "zero")
+        hw.ablate_heads(model.double(), pairs, kind="zero")
 
 
 def test_a_forward_that_is_another_where_prompts_are_padded():
@@ -191,9 +192,9 @@ def test_a_forward_that_is_another_where_prompts_are_padded():
     transformer.forward = own
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hw.ablate_heads(model, random_pairs(4, 7), "zero")
+        hw.ablate_heads(model, random_pairs(4, 7), kind="zero")
     with pytest.warns(RuntimeWarning, match=ELSE):
-        hw.ablate_heads(model, random_pairs(4, 7, lengths=[7, 7, 5, 7]), "zero")
+        hw.ablate_heads(model, random_pairs(4, 7, lengths=[7, 7, 5, 7]), kind="zero")
 
 
 @pytest.mark.parametrize("prompt", ["clean", "corrupted"])
@@ -215,20 +216,22 @@ def test_both_prompts_of_the_longest_pair_are_compared(prompt):
 
 
 QUESTIONS = {
-    "heads": lambda m, p: hw.ablate_heads(m, p, "zero", "logit_diff"),
-    "by position": lambda m, p: hw.ablate_heads(m, p, "zero", "loss", by_position=True),
-    "accuracy": lambda m, p: hw.ablate_heads(m, p, "zero", "accuracy"),
-    "sequence loss": lambda m, p: hw.ablate_heads(m, p, "mean", "sequence_loss"),
-    "kl": lambda m, p: hw.ablate(m, p, "attn_out", "zero", "kl"),
-    "resampling": lambda m, p: hw.ablate(m, p, "q", "resample", "prob"),
-    "neurons": lambda m, p: hw.ablate(m, p, "post", "zero", "prob_diff", neurons=[3, 9, 11]),
+    "heads": lambda m, p: hw.ablate_heads(m, p, kind="zero", metric="logit_diff"),
+    "by position": lambda m, p: hw.ablate_heads(m, p, kind="zero", metric="loss", by_position=True),
+    "accuracy": lambda m, p: hw.ablate_heads(m, p, kind="zero", metric="accuracy"),
+    "sequence loss": lambda m, p: hw.ablate_heads(m, p, kind="mean", metric="sequence_loss"),
+    "kl": lambda m, p: hw.ablate(m, p, "attn_out", kind="zero", metric="kl"),
+    "resampling": lambda m, p: hw.ablate(m, p, "q", kind="resample", metric="prob"),
+    "neurons": lambda m, p: hw.ablate(m, p, "post", kind="zero", metric="prob_diff", neurons=[3, 9, 11]),
     "patching": lambda m, p: hw.patch_activations(m, p, "pattern"),
-    "layers": lambda m, p: hw.patch_activations(m, p, "resid_mid", "noise", by_position=True),
-    "given": lambda m, p: hw.ablate_heads(m, p, "zero", "loss", given=[(0, 1), (1, 2)]),
-    "sets": lambda m, p: hw.ablate_head_sets(m, p, [[(0, 1)], [(1, 1), (2, 0)]], "zero", "loss"),
+    "layers": lambda m, p: hw.patch_activations(m, p, "resid_mid", direction="noise", by_position=True),
+    "given": lambda m, p: hw.ablate_heads(m, p, kind="zero", metric="loss", given=[(0, 1), (1, 2)]),
+    "sets": lambda m, p: hw.ablate_head_sets(m, p, [[(0, 1)], [(1, 1), (2, 0)]], kind="zero", metric="loss"),
     "paths to logits": lambda m, p: hw.patch_paths(m, p),
-    "paths to heads": lambda m, p: hw.patch_paths(m, p, [(1, 1), (2, 3)], "k", mlps="frozen"),
-    "activation": lambda m, p: hw.ablate_heads(m, p, "zero", hw.metrics.activation("post2", neuron=3)),
+    "paths to heads": lambda m, p: hw.patch_paths(m, p, [(1, 1), (2, 3)], receiver_input="k", mlps="frozen"),
+    "activation": lambda m, p: hw.ablate_heads(
+        m, p, kind="zero", metric=hw.metrics.activation("post2", neuron=3)
+    ),
 }
 
 
@@ -269,10 +272,13 @@ BY_HOOK = "an intervention by a hook does something else: replacing "
         (QUESTIONS["accuracy"], "z of head . in layer 0"),
         (QUESTIONS["neurons"], "post of neuron (3|9|11) in layer 0"),
         (QUESTIONS["sets"], r"z of the heads \[\(0, 1\)\]"),
-        (lambda m, p: hw.ablate_heads(m, p, "zero", "loss", layers=[2]), "z of head . in layer 2"),
-        (lambda m, p: hw.ablate(m, p, "pattern", "zero", "loss"), "pattern of head . in layer 0"),
-        (lambda m, p: hw.ablate(m, p, "v", "zero", "loss"), "v of head . in layer 0"),
-        (lambda m, p: hw.ablate(m, p, "resid_pre", "zero", "loss"), "resid_pre in layer ."),
+        (
+            lambda m, p: hw.ablate_heads(m, p, kind="zero", metric="loss", layers=[2]),
+            "z of head . in layer 2",
+        ),
+        (lambda m, p: hw.ablate(m, p, "pattern", kind="zero", metric="loss"), "pattern of head . in layer 0"),
+        (lambda m, p: hw.ablate(m, p, "v", kind="zero", metric="loss"), "v of head . in layer 0"),
+        (lambda m, p: hw.ablate(m, p, "resid_pre", kind="zero", metric="loss"), "resid_pre in layer ."),
     ],
 )
 def test_an_intervention_that_is_another_by_a_hook_is_caught(ask, place):
@@ -289,15 +295,13 @@ def test_given_heads_are_compared_too():
         QUESTIONS["given"](model, pairs)
 
 
-def test_where_the_engine_is_required_the_same_sentence_is_an_error(monkeypatch):
-    required = partial(engine_matches_model, required=True)
-    monkeypatch.setattr("headwatch.engine.run_sweep.engine_matches_model", required)
+def test_where_the_engine_is_required_the_same_sentence_is_an_error():
     model, pairs, switch = tiny_gpt2(), random_pairs(3, 6), Switch()
     block_changed(lambda v: 1.01 * v, model, switch)
-    QUESTIONS["heads"](model, pairs)
+    hw.ablate_heads(model, pairs, kind="zero", engine="exact")
     switch.on = True
     with pytest.raises(RuntimeError, match=f"engine='exact' can't serve this model: {ELSE}.*in layer 1"):
-        QUESTIONS["heads"](model, pairs)
+        hw.ablate_heads(model, pairs, kind="zero", engine="exact")
 
 
 SERVED = {
@@ -385,7 +389,7 @@ def tokens_through_mlps(model: GPT2LMHeadModel) -> list[int]:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda m, p: hw.ablate_heads(m, p, "zero", "loss"),
+        lambda m, p: hw.ablate_heads(m, p, kind="zero", metric="loss"),
         lambda m, p: hw.patch_activations(m, p),
     ],
 )
