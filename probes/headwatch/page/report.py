@@ -30,7 +30,8 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
 
     Raises:
         FileNotFoundError: one of the directories holds no record.
-        ValueError: no run was given, or a record's `run.json` is damaged.
+        OSError: the file can't be written.
+        ValueError: no run was given, or a record's `run.json` is damaged or of a newer format.
     """
     if not runs:
         raise ValueError("a report needs at least one run: pass the directory of its record")
@@ -39,7 +40,10 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
     names = ", ".join(record.name for record in records)
     out = Path(out)
     page = assemble({"live": False, "runs": payloads}, title=f"{names} · headwatch")
-    out.write_text(page, encoding="utf-8", errors="replace")
+    try:
+        out.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as problem:
+        raise type(problem)(f"{out} can't be written: {problem.strerror or problem}") from problem
     return out
 
 

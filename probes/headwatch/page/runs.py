@@ -36,17 +36,23 @@ class Runs:
         self._known: list[_Growing] = []
         self._lock = threading.Lock()
 
-    def listed(self) -> list[dict[str, Any]]:
-        """Number and name of each run, the newest first; runs whose description is damaged are left out."""
+    def listed(self) -> dict[str, Any]:
+        """Number and name of each run, the newest first, and a sentence for each that this headwatch can't read."""
         with self._lock:
             known = {run.directory for run in self._known}
             fresh = [directory for directory in _records(self._root) if directory not in known]
             self._known += [_Growing(directory, Tail(directory)) for directory in fresh]
             runs = [(number, run.directory) for number, run in enumerate(self._known)]
-        named = [(number, directory, _name(directory)) for number, directory in runs]
-        readable = [(number, directory, name) for number, directory, name in named if name is not None]
+        readable: list[tuple[int, Path, str]] = []
+        problems: list[str] = []
+        for number, directory in runs:
+            try:
+                readable.append((number, directory, read_description(directory).name))
+            except (ValueError, OSError) as problem:
+                problems.append(str(problem))
         readable.sort(key=lambda run: _changed(run[1]), reverse=True)
-        return [{"id": number, "name": name} for number, _, name in _distinct(readable)]
+        named = [{"id": number, "name": name} for number, _, name in _distinct(readable)]
+        return {"runs": named, "problems": problems}
 
     def update(self, number: int, after: int) -> dict[str, Any]:
         """What was appended to a run after its first `after` entries, and how many there are now.
@@ -102,13 +108,6 @@ def _records(directory: Path, depth: int = 0) -> Iterator[Path]:
         folders = sorted(item.name for item in items if item.is_dir(follow_symlinks=False))
     for name in folders:
         yield from _records(directory / name, depth + 1)
-
-
-def _name(directory: Path) -> str | None:
-    try:
-        return read_description(directory).name
-    except (ValueError, OSError):
-        return None
 
 
 def _changed(directory: Path) -> float:

@@ -52,7 +52,7 @@ class PageServer(ThreadingHTTPServer):
     Raises:
         FileNotFoundError: `runs_dir` is no directory.
         ValueError: `host` can be reached from elsewhere and there is no token.
-        OSError: the port is taken.
+        OSError: the port is taken, or the host is not this machine's.
     """
 
     daemon_threads = True
@@ -69,7 +69,12 @@ class PageServer(ThreadingHTTPServer):
         self.token = token
         self.host = host
         self.page = assemble({"live": True}, title="headwatch").encode()
-        super().__init__((host, port), _Handler)
+        try:
+            super().__init__((host, port), _Handler)
+        except OSError as problem:
+            raise type(problem)(
+                f"{host}:{port} can't be listened on: {problem.strerror or problem}"
+            ) from problem
 
     @property
     def url(self) -> str:
@@ -152,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         runs = self.server.runs
         try:
             if path == "/runs":
-                answer: Any = {"runs": runs.listed()}
+                answer: Any = runs.listed()
             elif path == "/run":
                 answer = runs.update(_whole(query, "id"), _whole(query, "after"))
             elif path == "/frame":

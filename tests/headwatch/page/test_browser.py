@@ -401,6 +401,34 @@ def test_chosen_places_are_called_by_their_numbers_by_position_too(open_page, tm
     assert options[2:] == ["heads of layer 9", "heads of layer 11"]
 
 
+def test_steps_are_whole_on_the_axis(open_page, tmp_path):
+    page = open_page(write_chosen(tmp_path / "run").as_uri())
+    assert page.evaluate("trajectory.axes.x.ticks") == [1, 2]
+
+
+def test_what_is_no_head_has_no_attention(open_page, tmp_path):
+    with RecordWriter(tmp_path / "run", name="layers", model={}) as writer:
+        for label, dims in [("a", ("layer",)), ("b", ("layer", "neuron")), ("c", ("layer", "head"))]:
+            effects = Effects(
+                torch.ones((2, 2, 3)[: len(dims) + 1]), torch.ones(2), None, dims, label, "zero", "loss"
+            )
+            writer.effects(1, 0, "ablation", label, effects, 0.0)
+        writer.patterns(1, 0, "maps", torch.eye(2).expand(1, 2, 3, 2, 2), [["x", "y"]])
+    page = open_page(report([tmp_path / "run"], tmp_path / "out.html").as_uri())
+    wait_until(page, "attention.tiles.length > 0")
+    for label, what in [("a", "whole layer"), ("b", "neuron")]:
+        page.select_option("#series", label=f"Zero ablation of {label} → loss")
+        settle(page)
+        assert f"a {what} is picked" in page.locator("#attention .empty").inner_text()
+        page.hover("#thumbnails canvas", position={"x": 40, "y": 40})
+        assert page.locator("#tip").inner_text() == "L0H0"
+    page.select_option("#series", label="Zero ablation of c → loss")
+    settle(page)
+    assert not page.locator("#attention .empty").is_visible()
+    page.hover("#thumbnails canvas", position={"x": 42, "y": 42})
+    assert page.locator("#tip").inner_text().startswith("L0H0\nΔ loss (nats): 1.00")
+
+
 def test_the_page_keeps_its_names_to_itself(browser, run, tmp_path, monkeypatch):
     monkeypatch.setattr(import_module("headwatch.page.assemble"), "ENTRY", "main.js")
     file = report([run], tmp_path / "out.html")

@@ -118,6 +118,11 @@ def test_a_folder_that_is_no_record_is_an_error(tmp_path):
         report([tmp_path], tmp_path / "out.html")
 
 
+def test_a_file_that_cannot_be_written_is_said(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"out\.html can't be written: No such file or directory"):
+        report([run], tmp_path / "missing" / "out.html")
+
+
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(page_file):
     text = page_file.read_text()
     policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1])

@@ -162,6 +162,25 @@ def test_runs_are_found_as_they_appear_and_damaged_ones_left_out(serving, runs, 
     assert b"<" not in ask(server, "/runs")[2]
 
 
+def test_a_run_that_a_newer_headwatch_wrote_is_said(serving, runs, open_page):
+    (runs / "new").mkdir()
+    (runs / "new" / "run.json").write_text('{"format": 3, "name": "new", "model": {}}')
+    server = serving(runs)
+    [problem] = json.loads(ask(server, "/runs")[2])["problems"]
+    assert "is a record of format 3" in problem
+    page = open_page(server.url)
+    wait_until(page, "document.querySelectorAll('#notes li').length > 0")
+    assert page.locator("#notes li").all_text_contents() == [problem]
+    (runs / "new" / "run.json").write_text('{"format": 2, "name": "new", "model": {}}')
+    wait_until(page, "document.getElementById('notes').hidden")
+
+
+def test_a_port_that_is_taken_is_said(serving, runs):
+    port = serving(runs).server_port
+    with pytest.raises(OSError, match=f"127.0.0.1:{port} can't be listened on: Address already in use"):
+        PageServer(runs, port=port)
+
+
 def test_the_page_grows_and_follows_until_the_slider_moves(serving, runs, open_page):
     server = serving(runs)
     page = open_page(server.url)

@@ -6,7 +6,7 @@ import { clamp, contextOf, font, pointerOn } from "./canvas.js";
 import { makeCard } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, swatch } from "./dom.js";
-import { formatStep } from "./format.js";
+import { formatStep, headName } from "./format.js";
 import { shownFrame } from "./frames.js";
 import { ARROWS } from "./grid.js";
 import { refresh } from "./redraw.js";
@@ -31,17 +31,13 @@ export const attention = {
   pictures: () => attention.tiles.map((tile) => tile.canvas),
 };
 
-/** @type {(head: Place) => string} */
-function headName([layer, head]) {
-  return `L${layer}H${head}`;
-}
-
 /** @type {(view: View) => void} */
 function draw(view) {
   const shown = shownFrame(view);
   if (shown.waiting) return;
-  attention.say(shown.why ?? null);
-  if (!shown.frame || !attention.size.width) return;
+  const why = shown.why ?? whyNoHeads(view);
+  attention.say(why);
+  if (why !== null || !shown.frame || !attention.size.width) return;
   const contents = contentsOf(view, shown, shown.frame);
   const key = keyOf(shown, shown.frame, contents);
   if (key === attention.key) return;
@@ -52,6 +48,16 @@ function draw(view) {
   readCursor(shown.tokens);
 }
 
+/**
+ * Why what is picked attends to nothing; null where heads are picked.
+ * @type {(view: View) => string | null}
+ */
+function whyNoHeads({ series }) {
+  if (!series || series.isOfHeads) return null;
+  const picked = series.dims[1] ?? "whole layer";
+  return `Heads attend, and a ${picked} is picked. Choose a probe of heads to see what they attend to.`;
+}
+
 /** @type {(shown: ShownFrame, frame: ReadyFrame, contents: TileContent[]) => string} */
 function keyOf({ prompt }, { label, step }, contents) {
   const tiles = contents.map(({ kind, head, run, frame }) => [kind, head, run.name, frame.step].join());
@@ -59,7 +65,10 @@ function keyOf({ prompt }, { label, step }, contents) {
   return [label, step, prompt, palette.theme, size.width, tiles.join(";"), cursor].join("|");
 }
 
-/** One tile per picked head, run and way of drawing. @type {(view: View, shown: ShownFrame, frame: ReadyFrame) => TileContent[]} */
+/**
+ * One tile per picked head, run and way of drawing.
+ * @type {(view: View, shown: ShownFrame, frame: ReadyFrame) => TileContent[]}
+ */
 function contentsOf(view, { prompt, tokens }, frame) {
   const sources = view.run ? [{ run: view.run, frame, prompt, tokens }] : [];
   const theirs = view.other && shownFrame(view, view.other);
@@ -79,13 +88,19 @@ function contentsOf(view, { prompt, tokens }, frame) {
   return there.slice(0, MOST_TILES);
 }
 
-/** How attention is drawn: as chosen; else both ways for one head of one run, and as maps for several. @type {(picks: Place[], runs?: number) => "map" | "lines" | "both"} */
+/**
+ * How attention is drawn: as chosen; else both ways for one head of one run, and as maps for several.
+ * @type {(picks: Place[], runs?: number) => "map" | "lines" | "both"}
+ */
 export function attentionView(picks, runs = 1) {
   if (state.view === "map" || state.view === "lines" || state.view === "both") return state.view;
   return picks.length * runs > 1 ? "map" : "both";
 }
 
-/** Make as many tiles as are shown and give each a size. @type {(contents: TileContent[], tokens: string[]) => void} */
+/**
+ * Make as many tiles as are shown and give each a size.
+ * @type {(contents: TileContent[], tokens: string[]) => void}
+ */
 function layOut(contents, tokens) {
   const { width } = attention.size;
   const fitting = Math.floor((width + GAP) / (LEAST_TILE + GAP));
@@ -168,7 +183,10 @@ function explain({ step, passes = 0, kept = 0, total = 0, tokens }) {
     `Maps of step ${formatStep(step)}${shared}${cut}; rows are queries, columns keys`;
 }
 
-/** Say which query and key the cursor is on, and their weight in each head. @type {(tokens: string[]) => void} */
+/**
+ * Say which query and key the cursor is on, and their weight in each head.
+ * @type {(tokens: string[]) => void}
+ */
 function readCursor(tokens) {
   const reading = byId("attention-reading");
   if (!attention.cursor) {

@@ -7,7 +7,10 @@ import { strongestKey, strongestQuery, weightImage, weightOf } from "./weights.j
 
 /** @import { Cell, Context, Tile } from "./types.js" */
 
-/** Draw a tile as a map; `cursor` is the query and key that are pointed at. @type {(tile: Tile, cursor: Cell | null) => void} */
+/**
+ * Draw a tile as a map; `cursor` is the query and key that are pointed at.
+ * @type {(tile: Tile, cursor: Cell | null) => void}
+ */
 export function drawAttentionMap(tile, cursor) {
   const { label, cell, top, texts } = tile.shape;
   const size = cell * texts.length;
@@ -26,7 +29,10 @@ function inTriangle(query, key, tokens) {
   return query >= 0 && key >= 0 && query < tokens && key <= query ? [query, key] : null;
 }
 
-/** Thin lines between cells, and the staircase that no attention crosses. @type {(context: Context, tile: Tile) => void} */
+/**
+ * Thin lines between cells, and the staircase that no attention crosses.
+ * @type {(context: Context, tile: Tile) => void}
+ */
 function drawSeparators(context, { shape: { label: left, top, cell, texts } }) {
   const tokens = texts.length;
   context.strokeStyle = palette.card;
@@ -47,7 +53,11 @@ function drawSeparators(context, { shape: { label: left, top, cell, texts } }) {
   context.stroke();
 }
 
-/** A token as query on the left and as key on top; the ones under the cursor are strong, small cells name only those. @type {(context: Context, tile: Tile, i: number, cursor: Cell) => void} */
+/**
+ * A token as query on the left and as key on top; the ones under the cursor are strong, small cells
+ * name only those.
+ * @type {(context: Context, tile: Tile, i: number, cursor: Cell) => void}
+ */
 function drawTokenLabels(context, { shape: { label, cell, top, texts } }, i, [query, key]) {
   const size = Math.min(11, Math.max(9, cell - 2));
   const middle = (i + 0.5) * cell;
@@ -107,7 +117,11 @@ export function drawAttentionLines(tile, cursor) {
   };
 }
 
-/** A curve per weight above 0.03, as opaque as it is strong; with a cursor only those of its query. @type {(context: Context, tile: Tile, cursor: Cell | null, height: (i: number) => number, left: number, right: number) => void} */
+/**
+ * A curve per weight above 0.03, as opaque as it is strong; with a cursor only those of its query.
+ * @type {(context: Context, tile: Tile, cursor: Cell | null, height: (i: number) => number,
+ *   left: number, right: number) => void}
+ */
 function drawCurves(context, tile, cursor, height, left, right) {
   const middle = (left + right) / 2;
   context.strokeStyle = tile.colour;

@@ -6,7 +6,10 @@ import { formatNumber } from "./format.js";
 
 /** @import { Context, Scale } from "./types.js" */
 
-/** Give a canvas a size in CSS pixels, cleared, and return its context. @type {(canvas: HTMLCanvasElement, width: number, height: number, ratio?: number) => Context} */
+/**
+ * Give a canvas a size in CSS pixels, cleared, and return its context.
+ * @type {(canvas: HTMLCanvasElement, width: number, height: number, ratio?: number) => Context}
+ */
 export function fit(canvas, width, height, ratio = window.devicePixelRatio || 1) {
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
   if (canvas.width !== w || canvas.height !== h) {
@@ -45,7 +48,10 @@ export function write(context, text, x, y, { align, baseline, colour, style } = 
   context.fillText(String(text), x, y);
 }
 
-/** Text cut to a width, with an ellipsis. @type {(context: Context, text: string, width: number, style: string) => string} */
+/**
+ * Text cut to a width, with an ellipsis.
+ * @type {(context: Context, text: string, width: number, style: string) => string}
+ */
 export function clipped(context, text, width, style) {
   context.font = style;
   if (context.measureText(text).width <= width) return text;
@@ -62,7 +68,10 @@ export function line(context, x1, y1, x2, y2) {
   context.stroke();
 }
 
-/** A horizontal bar of a scale with numbers at its ends and its middle. @type {(canvas: HTMLCanvasElement, width: number, scale: Scale, title: string) => void} */
+/**
+ * A horizontal bar of a scale with numbers at its ends and its middle.
+ * @type {(canvas: HTMLCanvasElement, width: number, scale: Scale, title: string) => void}
+ */
 export function drawLegend(canvas, width, scale, title) {
   const context = fit(canvas, width, 36);
   const colours = scale.diverging ? palette.divergingText : palette.sequentialText;
@@ -81,7 +90,10 @@ export function drawLegend(canvas, width, scale, title) {
   if (width > bar + 90) write(context, clipped(context, title, width - bar - 14, font(11)), bar + 14, 5);
 }
 
-/** Where the pointer is on an element, in CSS pixels. @type {(element: Element, event: MouseEvent) => [x: number, y: number]} */
+/**
+ * Where the pointer is on an element, in CSS pixels.
+ * @type {(element: Element, event: MouseEvent) => [x: number, y: number]}
+ */
 export function pointerOn(element, event) {
   const box = element.getBoundingClientRect();
   return [event.clientX - box.left, event.clientY - box.top];

@@ -28,7 +28,10 @@ export function makeCard(id) {
   };
 }
 
-/** Keep `card.size` at the size of its stage, and draw again when that changes. @type {(card: Card) => void} */
+/**
+ * Keep `card.size` at the size of its stage, and draw again when that changes.
+ * @type {(card: Card) => void}
+ */
 export function watchSize(card) {
   if (card.stage === card.root) return;
   new ResizeObserver(([entry]) => {

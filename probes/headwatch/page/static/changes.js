@@ -5,7 +5,15 @@ import { clamp, fit, line } from "./canvas.js";
 import { makeCard } from "./card.js";
 import { colourOf, palette } from "./colours.js";
 import { byId, inputById } from "./dom.js";
-import { formatInterval, formatNumber, formatSigned, formatStep, quantity, withUnit } from "./format.js";
+import {
+  formatInterval,
+  formatNumber,
+  formatSigned,
+  formatStep,
+  quantity,
+  titleCase,
+  withUnit,
+} from "./format.js";
 import { placeColumns, unitColumn } from "./heads.js";
 import { pick, state } from "./state.js";
 import { indexAt } from "./steps.js";
@@ -13,9 +21,16 @@ import { isMeasured, lookUp } from "./view.js";
 
 /** @import { MeasuredView, Place, Row, View } from "./types.js" */
 
-/** A head's change. @typedef {{cell: number, place: Place, then: number, now: number, change: number, half: number}} Change */
+/**
+ * A head's change.
+ * @typedef {{cell: number, place: Place, then: number, now: number, change: number, half: number}} Change
+ */
 
-/** A row of the table and what is in it. @typedef {{root: HTMLTableRowElement, button: HTMLButtonElement, bar: HTMLCanvasElement, place: Place}} TableRow */
+/**
+ * A row of the table and what is in it.
+ * @typedef {{root: HTMLTableRowElement, button: HTMLButtonElement, bar: HTMLCanvasElement,
+ *   place: Place}} TableRow
+ */
 
 const MOST_CHANGES = 12;
 const card = makeCard("changes");
@@ -29,6 +44,7 @@ export const changes = { ...card, view: lookUp(), draw, sheet };
 function draw(view) {
   changes.view = view;
   const known = isMeasured(view) && view.index >= 0;
+  byId("changes-of").textContent = titleCase(view.series?.dims[1] ?? "layer");
   changes.say(known ? null : "Changes appear with the second pass of a probe.");
   if (!known) return;
   const found = changesSince(view);
@@ -49,7 +65,10 @@ function sinceIndex({ series }) {
   return state.since === null ? 0 : Math.max(0, indexAt(series.steps, state.since));
 }
 
-/** The heads with the largest change, each with then, now, and the half-width of the change's interval. @type {(view: MeasuredView) => Change[]} */
+/**
+ * The heads with the largest change, each with then, now, and the half-width of the change's interval.
+ * @type {(view: MeasuredView) => Change[]}
+ */
 function changesSince(view) {
   const { series, index, normalized } = view;
   const from = sinceIndex(view);
@@ -96,7 +115,10 @@ function fillRow(row, { series }, { place, then, now, change, half }, reach) {
   drawChange(bar, change, half, reach);
 }
 
-/** A bar from 0, with the interval as a whisker. @type {(canvas: HTMLCanvasElement, change: number, half: number, reach: number) => void} */
+/**
+ * A bar from 0, with the interval as a whisker.
+ * @type {(canvas: HTMLCanvasElement, change: number, half: number, reach: number) => void}
+ */
 function drawChange(canvas, change, half, reach) {
   const [width, height] = [innerWidth < 600 ? 64 : 120, 18];
   const context = fit(canvas, width, height);

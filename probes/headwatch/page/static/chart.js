@@ -7,7 +7,10 @@ import { formatStep } from "./format.js";
 
 /** @import { Context, StepAxis, ValueAxis } from "./types.js" */
 
-/** About `count` round numbers that cover [low, high]. @type {(low: number, high: number, count: number) => number[]} */
+/**
+ * About `count` round numbers that cover [low, high].
+ * @type {(low: number, high: number, count: number) => number[]}
+ */
 function ticks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(span / count));
@@ -17,14 +20,25 @@ function ticks(low, high, count) {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => (first + i) * step);
 }
 
-/** Round steps for a logarithmic axis: 0 and powers of ten. @type {(low: number, high: number) => number[]} */
+/**
+ * Round steps for a logarithmic axis: 0 and powers of ten.
+ * @type {(low: number, high: number) => number[]}
+ */
 function logTicks(low, high) {
   const all = [0];
   for (let power = 1; power <= high; power *= 10) all.push(power);
   return all.filter((step) => step >= low && step <= high);
 }
 
-/** From steps to pixels and back. @type {(low: number, high: number, left: number, right: number, logarithmic: boolean) => StepAxis} */
+/** Round whole steps. @type {(low: number, high: number, count: number) => number[]} */
+function stepTicks(low, high, count) {
+  return ticks(low, high, Math.max(1, Math.min(count, high - low))).filter(Number.isInteger);
+}
+
+/**
+ * From steps to pixels and back.
+ * @type {(low: number, high: number, left: number, right: number, logarithmic: boolean) => StepAxis}
+ */
 export function stepAxis(low, high, left, right, logarithmic) {
   const turn = logarithmic ? Math.log1p : Number;
   const back = logarithmic ? Math.expm1 : Number;
@@ -37,11 +51,14 @@ export function stepAxis(low, high, left, right, logarithmic) {
     right,
     at: (step) => left + ((turn(step) - from) / (to - from)) * (right - left),
     step: (pixel) => back(from + ((pixel - left) / (right - left)) * (to - from)),
-    ticks: logarithmic ? logTicks(low, high) : ticks(low, high, most),
+    ticks: logarithmic ? logTicks(low, high) : stepTicks(low, high, most),
   };
 }
 
-/** From values to pixels between top and bottom. @type {(low: number, high: number, top: number, bottom: number) => ValueAxis} */
+/**
+ * From values to pixels between top and bottom.
+ * @type {(low: number, high: number, top: number, bottom: number) => ValueAxis}
+ */
 export function valueAxis(low, high, top, bottom) {
   const margin = (high - low || Math.abs(high) || 1) * 0.05;
   const [from, to] = [low - margin, high + margin];
@@ -54,7 +71,10 @@ export function valueAxis(low, high, top, bottom) {
   };
 }
 
-/** Grid lines, numbers and the name of a value axis. @type {(context: Context, x: StepAxis, y: ValueAxis, name: string) => void} */
+/**
+ * Grid lines, numbers and the name of a value axis.
+ * @type {(context: Context, x: StepAxis, y: ValueAxis, name: string) => void}
+ */
 export function drawValueAxis(context, x, y, name) {
   context.lineWidth = 1;
   for (const value of y.ticks) {
@@ -83,7 +103,11 @@ export function drawStepAxis(context, x, bottom) {
   write(context, "Optimizer step", x.right, bottom + 29, { align: "right", style });
 }
 
-/** A line through values; what is no number breaks it. `every` leaves points out. @type {(context: Context, x: StepAxis, y: ValueAxis, steps: number[], value: (i: number) => number, every?: number) => void} */
+/**
+ * A line through values; what is no number breaks it. `every` leaves points out.
+ * @type {(context: Context, x: StepAxis, y: ValueAxis, steps: number[], value: (i: number) => number,
+ *   every?: number) => void}
+ */
 export function drawLine(context, x, y, steps, value, every = 1) {
   context.beginPath();
   let down = false;
@@ -98,7 +122,11 @@ export function drawLine(context, x, y, steps, value, every = 1) {
   context.stroke();
 }
 
-/** The area between value − half and value + half. @type {(context: Context, x: StepAxis, y: ValueAxis, steps: number[], value: (i: number) => number, half: (i: number) => number) => void} */
+/**
+ * The area between value − half and value + half.
+ * @type {(context: Context, x: StepAxis, y: ValueAxis, steps: number[], value: (i: number) => number,
+ *   half: (i: number) => number) => void}
+ */
 export function drawBand(context, x, y, steps, value, half) {
   const known = [...steps.keys()].filter((i) => Number.isFinite(value(i)) && Number.isFinite(half(i)));
   context.beginPath();
@@ -108,7 +136,10 @@ export function drawBand(context, x, y, steps, value, half) {
   context.fill();
 }
 
-/** Move labels apart so that none covers another; `places` are their wished heights. @type {(places: number[], distance: number, low: number, high: number) => number[]} */
+/**
+ * Move labels apart so that none covers another; `places` are their wished heights.
+ * @type {(places: number[], distance: number, low: number, high: number) => number[]}
+ */
 export function spread(places, distance, low, high) {
   const order = places.map((place, i) => ({ place, i })).sort((a, b) => a.place - b.place);
   let last = low - distance;

@@ -16,13 +16,19 @@ import { isMeasured } from "./view.js";
 /** @import { Series } from "./series.js" */
 /** @import { MeasuredView, View } from "./types.js" */
 
-/** A choice: its value, its text, and the group it stands in. @typedef {[value: string, text: string, group?: string]} Choice */
+/**
+ * A choice: its value, its text, and the group it stands in.
+ * @typedef {[value: string, text: string, group?: string]} Choice
+ */
 
 /** @type {Record<string, string>} */
 const GROUPS = { ablation: "Ablation", patching: "Patching", gradients: "Gradients", scores: "Head scores" };
 let choicesKey = "";
 
-/** Fill a select with options, only where they differ from what it has. @type {(id: string, options: Choice[], value?: string | null) => void} */
+/**
+ * Fill a select with options, only where they differ from what it has.
+ * @type {(id: string, options: Choice[], value?: string | null) => void}
+ */
 function fill(id, options, value) {
   const select = selectById(id);
   const key = JSON.stringify(options);

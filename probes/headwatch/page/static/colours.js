@@ -64,7 +64,10 @@ function rgb(colour) {
   return `rgb(${colour[0]},${colour[1]},${colour[2]})`;
 }
 
-/** Make the tables of one theme; what reads the page's own colours reads them here, once. @type {(name: string) => void} */
+/**
+ * Make the tables of one theme; what reads the page's own colours reads them here, once.
+ * @type {(name: string) => void}
+ */
 export function setTheme(name) {
   document.documentElement.dataset.theme = name;
   const style = getComputedStyle(document.documentElement);
@@ -106,7 +109,10 @@ export function colourOf(value, scale) {
   return (scale.diverging ? palette.divergingText : palette.sequentialText)[levelOf(value, scale)];
 }
 
-/** Black or white, whichever reads on the colour of a value. @type {(value: number, scale: Scale) => string} */
+/**
+ * Black or white, whichever reads on the colour of a value.
+ * @type {(value: number, scale: Scale) => string}
+ */
 export function inkOn(value, scale) {
   if (!Number.isFinite(value)) return palette.muted;
   const [r, g, b] = (scale.diverging ? palette.diverging : palette.sequential)[levelOf(value, scale)];

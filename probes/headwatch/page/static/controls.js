@@ -68,7 +68,9 @@ export function bindControls() {
   document.addEventListener("keydown", onKey);
 }
 
-/** @typedef {"other" | "series" | "colour" | "scale" | "scalar" | "axis" | "position" | "positionView"} Choosable */
+/**
+ * @typedef {"other" | "series" | "colour" | "scale" | "scalar" | "axis" | "position" | "positionView"} Choosable
+ */
 
 /** @type {[id: string, key: Choosable][]} */
 const SELECTS = [

@@ -8,7 +8,10 @@ export function byId(id) {
   return found;
 }
 
-/** The first element inside another that a selector finds. @type {(root: Element, selector: string) => HTMLElement} */
+/**
+ * The first element inside another that a selector finds.
+ * @type {(root: Element, selector: string) => HTMLElement}
+ */
 export function inside(root, selector) {
   const found = root.querySelector(selector);
   if (!(found instanceof HTMLElement)) throw new Error(`#${root.id} has no ${selector}`);

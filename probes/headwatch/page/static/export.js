@@ -28,7 +28,10 @@ export function addTools(card) {
   if (pictures) add("PNG", () => savePicture(card, pictures()));
 }
 
-/** Rows as CSV. Text that a spreadsheet would take for a formula gets an apostrophe. @type {(rows: Row[]) => string} */
+/**
+ * Rows as CSV. Text that a spreadsheet would take for a formula gets an apostrophe.
+ * @type {(rows: Row[]) => string}
+ */
 function toCsv(rows) {
   return rows.map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
 }
@@ -54,7 +57,10 @@ function save(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** A card's canvases where they stand, under its title and caption. @type {(card: DrawnCard, pictures: HTMLCanvasElement[]) => void} */
+/**
+ * A card's canvases where they stand, under its title and caption.
+ * @type {(card: DrawnCard, pictures: HTMLCanvasElement[]) => void}
+ */
 function savePicture(card, pictures) {
   const boxes = pictures.map((picture) => picture.getBoundingClientRect());
   const left = Math.min(...boxes.map((box) => box.left));

@@ -2,6 +2,7 @@
 // How numbers, units and names are written.
 
 /** @import { Series } from "./series.js" */
+/** @import { Place } from "./types.js" */
 
 /** @type {Record<string, [name: string, unit: string]>} */
 const METRICS = {
@@ -13,7 +14,10 @@ const METRICS = {
   accuracy: ["accuracy", ""],
 };
 
-/** Three significant digits, with a real minus sign; "–" for what is no number. @type {(value?: number | null) => string} */
+/**
+ * Three significant digits, with a real minus sign; "–" for what is no number.
+ * @type {(value?: number | null) => string}
+ */
 export function formatNumber(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";
@@ -54,7 +58,10 @@ export function metricUnit(metric) {
   return METRICS[metric]?.[1] ?? "";
 }
 
-/** What the values of a series are, and in which unit. @type {(series: Series, normalized: boolean) => {name: string, unit: string}} */
+/**
+ * What the values of a series are, and in which unit.
+ * @type {(series: Series, normalized: boolean) => {name: string, unit: string}}
+ */
 export function quantity(series, normalized) {
   if (series.isScore || series.probe === "gradients") return { name: titleCase(series.metric), unit: "" };
   const name = metricName(series.metric);
@@ -80,7 +87,15 @@ export function seriesTitle(series) {
   return `${asked}${series.exact ? "" : " (first-order)"} → ${metricName(series.metric)}`;
 }
 
-/** What a pass's value is followed by: its interval. @type {(series: Series, index: number, cell: number, normalized: boolean) => string} */
+/** A head by its layer and number. @type {(head: Place) => string} */
+export function headName([layer, head]) {
+  return `L${layer}H${head}`;
+}
+
+/**
+ * What a pass's value is followed by: its interval.
+ * @type {(series: Series, index: number, cell: number, normalized: boolean) => string}
+ */
 export function formatEffect(series, index, cell, normalized) {
   return formatInterval(series.value(index, cell, normalized), series.half(index, cell, normalized));
 }

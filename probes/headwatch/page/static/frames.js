@@ -9,7 +9,10 @@ import { state } from "./state.js";
 /** @import { Run } from "./runs.js" */
 /** @import { ShownFrame, View } from "./types.js" */
 
-/** The series of frames and the prompt that are shown; null where there are none. @type {(run: Run) => {label: string, prompt: number} | null} */
+/**
+ * The series of frames and the prompt that are shown; null where there are none.
+ * @type {(run: Run) => {label: string, prompt: number} | null}
+ */
 export function shownPrompt(run) {
   const [first] = run.frames.keys();
   if (first === undefined) return null;
@@ -17,7 +20,10 @@ export function shownPrompt(run) {
   return chosen ? { label: chosen[0], prompt: chosen[1] } : { label: first, prompt: 0 };
 }
 
-/** The decoded frame of a run at the step that is shown, or why there is none. @type {(view: View, run?: Run | null) => ShownFrame} */
+/**
+ * The decoded frame of a run at the step that is shown, or why there is none.
+ * @type {(view: View, run?: Run | null) => ShownFrame}
+ */
 export function shownFrame(view, run = view.run) {
   const nothing = { prompt: 0, tokens: [] };
   const chosen = run && shownPrompt(run);

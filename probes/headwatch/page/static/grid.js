@@ -14,7 +14,8 @@ export const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1],
 
 /**
  * How large a map may be: `most` pixels a cell, `tallest` pixels in all.
- * @typedef {{rows: number, columns: number, left: number, top: number, width: number, most?: number, tallest?: number}} GridWish
+ * @typedef {{rows: number, columns: number, left: number, top: number, width: number, most?: number,
+ *   tallest?: number}} GridWish
  */
 
 /** Where the cells of a map are. @type {(wish: GridWish) => Grid} */
@@ -24,14 +25,21 @@ export function gridAt({ rows, columns, left, top, width, most = 40, tallest = 6
   return { rows, columns, left, top, cell, right: left + cell * columns, bottom: top + cell * rows };
 }
 
-/** Row and column under a point, or null. @type {(grid: Grid, point: [x: number, y: number]) => Cell | null} */
+/**
+ * Row and column under a point, or null.
+ * @type {(grid: Grid, point: [x: number, y: number]) => Cell | null}
+ */
 function cellAt(grid, [x, y]) {
   const column = Math.floor((x - grid.left) / grid.cell);
   const row = Math.floor((y - grid.top) / grid.cell);
   return row >= 0 && row < grid.rows && column >= 0 && column < grid.columns ? [row, column] : null;
 }
 
-/** Fill the cells: `value(row, column)` on a scale, `marked(row, column)` with a dot. @type {(context: Context, grid: Grid, scale: Scale, value: (row: number, column: number) => number, marked: (row: number, column: number) => boolean) => void} */
+/**
+ * Fill the cells: `value(row, column)` on a scale, `marked(row, column)` with a dot.
+ * @type {(context: Context, grid: Grid, scale: Scale, value: (row: number, column: number) => number,
+ *   marked: (row: number, column: number) => boolean) => void}
+ */
 export function drawCells(context, grid, scale, value, marked) {
   const side = grid.cell - (grid.cell > 8 ? 1 : 0);
   for (let row = 0; row < grid.rows; row++) {
@@ -53,7 +61,10 @@ function drawDot(context, x, y, cell, colour) {
   context.fill();
 }
 
-/** A frame around a cell, with a halo so that it reads on any colour. @type {(context: Context, grid: Grid, cell: Cell, colour: string, width?: number) => void} */
+/**
+ * A frame around a cell, with a halo so that it reads on any colour.
+ * @type {(context: Context, grid: Grid, cell: Cell, colour: string, width?: number) => void}
+ */
 export function drawFrame(context, grid, [row, column], colour, width = 2.5) {
   const [x, y] = [grid.left + column * grid.cell, grid.top + row * grid.cell];
   const strokes = [
@@ -67,13 +78,19 @@ export function drawFrame(context, grid, [row, column], colour, width = 2.5) {
   }
 }
 
-/** Every how many cells a number fits between its neighbours. @type {(grid: Grid, labels: number[]) => number} */
+/**
+ * Every how many cells a number fits between its neighbours.
+ * @type {(grid: Grid, labels: number[]) => number}
+ */
 export function labelStride(grid, labels) {
   const longest = Math.max(...labels.map((label) => String(label).length));
   return Math.max(1, Math.ceil((longest > 2 ? 8 * longest : 15) / grid.cell));
 }
 
-/** What the rows and the columns are, thinned out where they would touch. @type {(context: Context, grid: Grid, rows: number[], columns: number[]) => void} */
+/**
+ * What the rows and the columns are, thinned out where they would touch.
+ * @type {(context: Context, grid: Grid, rows: number[], columns: number[]) => void}
+ */
 function drawNumbers(context, grid, rows, columns) {
   const down = Math.max(1, Math.ceil(15 / grid.cell));
   for (let row = 0; row < grid.rows; row += down) {
@@ -86,7 +103,10 @@ function drawNumbers(context, grid, rows, columns) {
   }
 }
 
-/** The axes' names and numbers: layers down, `across` along the top. @type {(context: Context, grid: Grid, rows: number[], columns: number[], across: string) => void} */
+/**
+ * The axes' names and numbers: layers down, `across` along the top.
+ * @type {(context: Context, grid: Grid, rows: number[], columns: number[], across: string) => void}
+ */
 export function drawAxes(context, grid, rows, columns, across) {
   drawNumbers(context, grid, rows, columns);
   const style = font(11, palette.sans, 600);
@@ -98,7 +118,10 @@ export function drawAxes(context, grid, rows, columns, across) {
   context.restore();
 }
 
-/** Mouse, touch and keyboard on a map; `grids()` gives the maps on the canvas. @type {(canvas: HTMLCanvasElement, grids: () => Grid[], on: MapActions) => void} */
+/**
+ * Mouse, touch and keyboard on a map; `grids()` gives the maps on the canvas.
+ * @type {(canvas: HTMLCanvasElement, grids: () => Grid[], on: MapActions) => void}
+ */
 export function listen(canvas, grids, on) {
   /** @type {(event: MouseEvent) => Cell | null} */
   const find = (event) => {

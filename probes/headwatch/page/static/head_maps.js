@@ -43,7 +43,10 @@ function otherMap({ other, otherSeries, otherIndex, normalized }) {
   };
 }
 
-/** This run minus the other; its variance is the sum of both. @type {(view: MeasuredView, own: HeadMap, theirs: HeadMap) => HeadMap} */
+/**
+ * This run minus the other; its variance is the sum of both.
+ * @type {(view: MeasuredView, own: HeadMap, theirs: HeadMap) => HeadMap}
+ */
 function differenceMap({ index }, own, theirs) {
   /** @type {(cell: number) => number} */
   const value = (cell) => own.value(cell) - theirs.value(cell);

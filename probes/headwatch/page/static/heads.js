@@ -111,7 +111,10 @@ function captionOf({ tint, tintIndex }, maps) {
   return maps.length > 1 ? `${own}, and step ${formatStep(maps[1].series.steps[maps[1].index])}` : own;
 }
 
-/** What the dots say, and how many of them chance alone would give. @type {(view: MeasuredView, map: HeadMap) => string} */
+/**
+ * What the dots say, and how many of them chance alone would give.
+ * @type {(view: MeasuredView, map: HeadMap) => string}
+ */
 function hintOf({ series, index, tint, normalized }, map) {
   if (!series.points[index]?.stderr) {
     return "No error bars in this series. Click picks a head, Shift+click compares.";
@@ -120,7 +123,8 @@ function hintOf({ series, index, tint, normalized }, map) {
   const excluding = countCells(cells, (cell) =>
     map.difference ? map.marked(cell) : series.excludesZero(index, cell),
   );
-  const interval = `95% interval excludes 0: ${excluding} of ${cells}; about ${Math.round(cells * 0.05)} would by chance.`;
+  const chance = `about ${Math.round(cells * 0.05)} would by chance`;
+  const interval = `95% interval excludes 0: ${excluding} of ${cells}; ${chance}.`;
   const known = normalized ? " Intervals take the clean and corrupted averages as known." : "";
   const use = "Click picks, Shift+click compares.";
   if (map.difference) return `• ${interval}${known} ${use}`;
@@ -141,17 +145,16 @@ export function describeHead(view, place) {
   const { series, index, normalized, other, otherSeries, otherIndex } = view;
   const cell = series.cellOf(place);
   const lines = [series.nameOf(place)];
-  if (cell < 0) return lines;
   if (index >= 0) {
     lines.push(`${withUnit(quantity(series, normalized))}: ${formatEffect(series, index, cell, normalized)}`);
   }
   if (other && otherSeries && otherIndex >= 0) {
     lines.push(`${other.name}: ${formatEffect(otherSeries, otherIndex, cell, normalized)}`);
   }
-  return [...lines, ...scoreLines(view, place)];
+  return series.isOfHeads ? [...lines, ...scoreLines(view, place)] : lines;
 }
 
-/** The scores of a head, where the series is one of heads. @type {(view: MeasuredView, place: Place) => string[]} */
+/** The scores of a head. @type {(view: MeasuredView, place: Place) => string[]} */
 function scoreLines({ run, series, step }, place) {
   const scores = run
     .headSeries()
@@ -181,13 +184,16 @@ listen(heads.canvas, () => heads.grids, {
   cursor: () => heads.at,
   move: (cell, only) => {
     heads.at = cell;
-    reach(placeAt(cell), only);
+    reach(placeAt(cell), describeHead(heads.view, placeAt(cell)), only);
   },
 });
 
-/** A map's cursor is on a head: say what it is, and pick it unless only the cursor is to move. @type {(place: Place, only: boolean) => void} */
-export function reach(place, only) {
-  announce(describeHead(heads.view, place).join(", "));
+/**
+ * A map's cursor is on a head: say what it is, and pick it unless only the cursor is to move.
+ * @type {(place: Place, lines: string[], only: boolean) => void}
+ */
+export function reach(place, lines, only) {
+  announce(lines.join(", "));
   if (only) refresh();
   else pick(place, false);
 }
@@ -225,7 +231,11 @@ export function unitColumn({ dims }) {
   return dims[1] ?? "head";
 }
 
-/** Layer and head of a value in a table; no head where a row is a whole layer. @type {(series: {dims: string[], placeOf: (cell: number) => Place}, cell: number) => [number, number | string]} */
+/**
+ * Layer and head of a value in a table; no head where a row is a whole layer.
+ * @type {(series: {dims: string[], placeOf: (cell: number) => Place}, cell: number) => [number,
+ *   number | string]}
+ */
 export function placeColumns(series, cell) {
   const [layer, unit] = series.placeOf(cell);
   return [layer, series.dims.length > 1 ? unit : ""];

@@ -36,8 +36,11 @@ function redraw(source) {
   performance.measure("headwatch:redraw", { start, end: performance.now() });
 }
 
-/** The footer: what the pass was, and what the record's writers or its reader noted. @type {(view: View) => void} */
-function showAbout({ run, series, index }) {
+/**
+ * The footer: what the pass was, and what the record's writers or its reader noted.
+ * @type {(view: View) => void}
+ */
+function showAbout({ source, run, series, index }) {
   const point = series?.points[index];
   const parts = [];
   if (run?.loaded) parts.push(sizesOf(run));
@@ -49,7 +52,7 @@ function showAbout({ run, series, index }) {
   const text = parts.filter(Boolean).join(" · ");
   const about = byId("about");
   if (about.textContent !== text) about.textContent = text;
-  showNotes(run);
+  showNotes(source, run);
 }
 
 /** @type {(run: Run) => string} */
@@ -59,21 +62,25 @@ function sizesOf({ model }) {
     .join(", ");
 }
 
-/** @type {(run: Run | null) => void} */
-function showNotes(run) {
+/** @type {(source: Source, run: Run | null) => void} */
+function showNotes(source, run) {
   const written = run ? run.notes.map(({ level, message }) => `${level}: ${message}`) : [];
-  const lines = [...written, ...(run?.problems ?? [])];
+  const lines = [...written, ...(run?.problems ?? []), ...source.problems];
   const notes = byId("notes");
   notes.hidden = !lines.length;
-  if (notes.childElementCount && notes.dataset.count === String(lines.length)) return;
-  notes.dataset.count = String(lines.length);
+  if (notes.dataset.lines === lines.join("\n")) return;
+  notes.dataset.lines = lines.join("\n");
   const several = lines.length === 1 ? "note" : "notes";
-  inside(notes, "summary").textContent = `${lines.length} ${several} on this run`;
+  const about = source.problems.length ? "these runs" : "this run";
+  inside(notes, "summary").textContent = `${lines.length} ${several} on ${about}`;
   const items = lines.map((text) => Object.assign(document.createElement("li"), { textContent: text }));
   inside(notes, "ul").replaceChildren(...items);
 }
 
-/** Decode a report's frames while nothing else happens, so that the slider never waits for one. @type {(source: Source, run: Run) => Promise<void>} */
+/**
+ * Decode a report's frames while nothing else happens, so that the slider never waits for one.
+ * @type {(source: Source, run: Run) => Promise<void>}
+ */
 async function warmUp(source, run) {
   for (const group of run.frames.values()) {
     for (const frame of group.items) {
@@ -93,7 +100,10 @@ function showLive(trouble) {
   live.textContent = trouble === null ? "Live" : "No answer, trying again";
 }
 
-/** The runs of a live page that are asked for news: those that are shown. @type {(source: Source) => Run[]} */
+/**
+ * The runs of a live page that are asked for news: those that are shown.
+ * @type {(source: Source) => Run[]}
+ */
 function shownRuns(source) {
   const { run } = lookUp(source);
   return source.runs.filter((known) => known === run || known.name === state.other);

@@ -1,11 +1,12 @@
 // @ts-check
-// Effects by position: tokens down (clean and corrupted side by side, the ones that differ marked), layers or heads across.
+// Effects by position: tokens down (clean and corrupted side by side, the ones that differ marked), layers or heads
+// across.
 
 import { clipped, drawLegend, fit, font, write } from "./canvas.js";
 import { announce, hideTip, makeCard, showTip } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, canvasesIn } from "./dom.js";
-import { formatEffect, formatStep, quantity, withUnit } from "./format.js";
+import { formatEffect, formatStep, headName, quantity, withUnit } from "./format.js";
 import { drawCells, drawFrame, gridAt, labelStride, listen } from "./grid.js";
 import { fittingPairs, positionColumns, shownPositionSeries } from "./position_columns.js";
 import { refresh } from "./redraw.js";
@@ -102,7 +103,10 @@ function gridOf({ series, pair, across }, label) {
   return { ...wished, cell, right: left + cell * columns, bottom: TOP + cell * rows };
 }
 
-/** @type {(context: Context, grid: Grid, across: PositionColumns, pair: Pair | null, label: number) => void} */
+/**
+ * @type {(context: Context, grid: Grid, across: PositionColumns, pair: Pair | null,
+ *   label: number) => void}
+ */
 function drawHeader(context, grid, { name, labels }, pair, label) {
   const strong = { style: font(11, palette.sans, 600) };
   if (pair) write(context, "Clean", TOKENS_LEFT, 31, strong);
@@ -114,7 +118,11 @@ function drawHeader(context, grid, { name, labels }, pair, label) {
   }
 }
 
-/** Both prompts down the left; a token that differs stands on a tint, the place where the metric is read has an arrow. @type {(context: Context, grid: Grid, pair: Pair | null, row: number, label: number) => void} */
+/**
+ * Both prompts down the left; a token that differs stands on a tint, the place where the metric is
+ * read has an arrow.
+ * @type {(context: Context, grid: Grid, pair: Pair | null, row: number, label: number) => void}
+ */
 function drawPairTokens(context, grid, pair, row, label) {
   const y = grid.top + (row + 0.5) * grid.cell;
   write(context, row, 24, y, { align: "right" });
@@ -159,7 +167,7 @@ function explain({ series, index, pair }) {
 function describe({ series, index, pair, normalized, across }, [row, column]) {
   const cell = across.cell(row, column);
   const head = across.head(row, column);
-  const name = head ? `L${head[0]}H${head[1]}` : `Layer ${across.labels[column]}`;
+  const name = head ? headName(head) : `Layer ${across.labels[column]}`;
   const tokens = pair ? [`${showToken(pair.clean[row])} / ${showToken(pair.corrupted[row])}`] : [];
   const effect = formatEffect(series, index, cell, normalized);
   return [`${name}, position ${row}`, ...tokens, `${withUnit(quantity(series, normalized))}: ${effect}`];

@@ -1,5 +1,6 @@
 // @ts-check
-// Which effects by position are shown, and what stands across: layers, one layer's heads, or each layer's strongest head.
+// Which effects by position are shown, and what stands across: layers, one layer's heads, or each layer's strongest
+// head.
 
 import { state } from "./state.js";
 
@@ -13,7 +14,10 @@ export function shownPositionSeries(run) {
   return all.find((series) => series.key === state.position) ?? all[0] ?? null;
 }
 
-/** What the columns are for the chosen view. @type {(series: Series, view: View, index: number) => PositionColumns} */
+/**
+ * What the columns are for the chosen view.
+ * @type {(series: Series, view: View, index: number) => PositionColumns}
+ */
 export function positionColumns(series, view, index) {
   if (series.dims.length === 2) {
     const length = series.shape[1];
@@ -24,7 +28,10 @@ export function positionColumns(series, view, index) {
   return layer === null ? strongestHeads(series, index) : headsOf(series, layer);
 }
 
-/** Where a head's effect at a position is. @type {(series: Series, layer: number, head: number, row: number) => number} */
+/**
+ * Where a head's effect at a position is.
+ * @type {(series: Series, layer: number, head: number, row: number) => number}
+ */
 function cellAt({ shape }, layer, head, row) {
   return (layer * shape[1] + head) * shape[2] + row;
 }
@@ -40,7 +47,10 @@ function headsOf(series, layer) {
   };
 }
 
-/** Every layer by its strongest head at the position. @type {(series: Series, index: number) => PositionColumns} */
+/**
+ * Every layer by its strongest head at the position.
+ * @type {(series: Series, index: number) => PositionColumns}
+ */
 function strongestHeads(series, index) {
   const { rows, columns, points } = series;
   /** @type {(row: number, layer: number) => number} */
@@ -59,14 +69,20 @@ function strongestHeads(series, index) {
   };
 }
 
-/** The row of the layer whose heads are shown; null for the strongest head of each layer. @type {(series: Series, view: View) => number | null} */
+/**
+ * The row of the layer whose heads are shown; null for the strongest head of each layer.
+ * @type {(series: Series, view: View) => number | null}
+ */
 function chosenLayer({ rows }, { picks }) {
   if (state.positionView === "layers") return null;
   const picked = state.positionView === null || state.positionView === "picked";
   return Math.max(0, rows.indexOf(picked ? (picks[0]?.[0] ?? rows[0]) : Number(state.positionView)));
 }
 
-/** The prompt pairs that fit the series: of its length, its own before the run's. @type {(run: Run, series: Series) => Pair[]} */
+/**
+ * The prompt pairs that fit the series: of its length, its own before the run's.
+ * @type {(run: Run, series: Series) => Pair[]}
+ */
 export function fittingPairs(run, series) {
   const entry = run.prompts.get(series.label) ?? run.prompts.get("") ?? [...run.prompts.values()][0];
   if (!entry) return [];

@@ -4,7 +4,8 @@
 import { Series, seriesKey } from "./series.js";
 import { indexAt, upsert } from "./steps.js";
 
-/** @import { FrameGroup, FramePayload, Place, Prompts, ReadyFrame, RunPayload, Scalar, SeriesPayload } from "./types.js" */
+/** @import { FrameGroup, FramePayload, Place, Prompts, ReadyFrame } from "./types.js" */
+/** @import { RunPayload, Scalar, SeriesPayload } from "./types.js" */
 
 const MOST_COLUMNS = 100;
 
@@ -99,7 +100,10 @@ export class Run {
   }
 }
 
-/** The weights of one head in a decoded frame: the lower triangle, row by row, 0 to 255. @type {(frame: ReadyFrame, prompt: number, head: Place) => Uint8Array} */
+/**
+ * The weights of one head in a decoded frame: the lower triangle, row by row, 0 to 255.
+ * @type {(frame: ReadyFrame, prompt: number, head: Place) => Uint8Array}
+ */
 export function headWeights(frame, prompt, [layer, head]) {
   const [layers, heads] = frame.heads;
   let offset = 0;

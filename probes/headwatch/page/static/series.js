@@ -56,6 +56,10 @@ export class Series {
     return this.kind === "score";
   }
 
+  get isOfHeads() {
+    return this.dims[1] === "head";
+  }
+
   get byPosition() {
     return this.dims.includes("position");
   }
@@ -98,7 +102,11 @@ export class Series {
     return this.points.some((point) => point.corrupted !== null && point.corrupted !== point.clean);
   }
 
-  /** Factor and offset that turn an effect of a pass into what is shown. @param {Point} point @param {boolean} normalized */
+  /**
+   * Factor and offset that turn an effect of a pass into what is shown.
+   * @param {Point} point
+   * @param {boolean} normalized
+   */
   factor({ corrupted, clean, baseline }, normalized) {
     if (!normalized) return [1, 0];
     if (corrupted === null || clean === null || baseline === null) return [Number.NaN, Number.NaN];
@@ -112,7 +120,12 @@ export class Series {
     return this.points[index].mean[cell] * factor + offset;
   }
 
-  /** Half the width of the 95% interval. @param {number} index @param {number} cell @param {boolean} normalized */
+  /**
+   * Half the width of the 95% interval.
+   * @param {number} index
+   * @param {number} cell
+   * @param {boolean} normalized
+   */
   half(index, cell, normalized) {
     const point = this.points[index];
     if (!point.stderr) return Number.NaN;
@@ -124,13 +137,20 @@ export class Series {
     return Math.abs(this.value(index, cell, false)) > this.half(index, cell, false);
   }
 
-  /** Whether the effect stands out at a false discovery rate of 5% over all cells. @param {number} index @param {number} cell */
+  /**
+   * Whether the effect stands out at a false discovery rate of 5% over all cells.
+   * @param {number} index
+   * @param {number} cell
+   */
   marked(index, cell) {
     const { marks } = this.points[index];
     return marks !== null && Boolean((marks[cell >> 3] >> (7 - (cell & 7))) & 1);
   }
 
-  /** What "no effect" is in the shown unit: 0, or 1 where noise is measured from the clean run. @param {boolean} normalized */
+  /**
+   * What "no effect" is in the shown unit: 0, or 1 where noise is measured from the clean run.
+   * @param {boolean} normalized
+   */
   centre(normalized) {
     return normalized && this.kind === "noise" ? 1 : 0;
   }

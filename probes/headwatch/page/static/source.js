@@ -18,15 +18,19 @@ export function embeddedSource(data) {
   const maps = async () => {
     throw new Error("not in this report");
   };
-  return { live: false, runs, wanted: () => runs, start: () => {}, maps };
+  return { live: false, runs, problems: [], wanted: () => runs, start: () => {}, maps };
 }
 
-/** A live page: polls for new lines of the runs that are shown. @type {(onChange: () => void, onTrouble: (trouble: unknown) => void) => Source} */
+/**
+ * A live page: polls for new lines of the runs that are shown.
+ * @type {(onChange: () => void, onTrouble: (trouble: unknown) => void) => Source}
+ */
 export function liveSource(onChange, onTrouble) {
   /** @type {Source} */
   const source = {
     live: true,
     runs: [],
+    problems: [],
     wanted: () => [],
     maps: (run, { step, label }) => ask("frame", { id: String(run.id), step: String(step), label }),
     start: async () => {
@@ -54,11 +58,13 @@ async function ask(path, query) {
 /** Ask for what is new; true where something is. @type {(source: Source) => Promise<boolean>} */
 async function poll(source) {
   const known = new Map(source.runs.map((run) => [run.id, run]));
-  /** @type {{runs: {id: number, name: string}[]}} */
+  /** @type {{runs: {id: number, name: string}[], problems: string[]}} */
   const listed = await ask("runs", {});
+  const news = listed.problems.join() !== source.problems.join();
+  source.problems = listed.problems;
   source.runs = listed.runs.map(({ id, name }) => known.get(id) ?? new Run(id, name));
   const updated = await Promise.all(source.wanted().map(updateRun));
-  return updated.some(Boolean) || source.runs.length !== known.size;
+  return news || updated.some(Boolean) || source.runs.length !== known.size;
 }
 
 /** Merge what was appended to a run; true where something was. @type {(run: Run) => Promise<boolean>} */
@@ -70,7 +76,11 @@ async function updateRun(run) {
   return true;
 }
 
-/** The frame with its maps decoded; null while they are on their way, when `onReady` is called once they are there. @type {(source: Source, run: Run, frame: Frame, onReady: () => void) => ReadyFrame | null} */
+/**
+ * The frame with its maps decoded; null while they are on their way, when `onReady` is called once
+ * they are there.
+ * @type {(source: Source, run: Run, frame: Frame, onReady: () => void) => ReadyFrame | null}
+ */
 export function readyFrame(source, run, frame, onReady) {
   if (frame.bytes) return /** @type {ReadyFrame} */ (frame);
   if (!frame.asked) {

@@ -28,7 +28,10 @@ export const state = {
   theme: null,
 };
 
-/** @typedef {"run" | "other" | "series" | "colour" | "scale" | "view" | "compare" | "scalar" | "axis" | "position" | "positionView" | "theme"} TextKey */
+/**
+ * @typedef {"run" | "other" | "series" | "colour" | "scale" | "view" | "compare" | "scalar" | "axis" | "position"
+ *   | "positionView" | "theme"} TextKey
+ */
 
 /** What texts are called in a link. @type {[name: string, key: TextKey][]} */
 const TEXTS = [
@@ -120,7 +123,10 @@ export function sameHead(a, b) {
   return a[0] === b[0] && a[1] === b[1];
 }
 
-/** Pick a head alone, or add it to (or take it from) the compared ones. @type {(head: Place, compare: boolean) => void} */
+/**
+ * Pick a head alone, or add it to (or take it from) the compared ones.
+ * @type {(head: Place, compare: boolean) => void}
+ */
 export function pick(head, compare) {
   const others = state.picks.filter((other) => !sameHead(other, head));
   if (!compare) state.picks = [head];
@@ -135,7 +141,10 @@ export function unpick(head) {
   changed();
 }
 
-/** Go to a step; the newest is followed again only in a report, where nothing newer comes. @type {(step: number) => void} */
+/**
+ * Go to a step; the newest is followed again only in a report, where nothing newer comes.
+ * @type {(step: number) => void}
+ */
 export function goTo(step) {
   if (state.step === step) return;
   state.step = step;

@@ -1,7 +1,10 @@
 // @ts-check
 // Lists that are kept in the order of their steps.
 
-/** The last index whose step is at most `step`; -1 where there is none. @type {(steps: number[], step: number) => number} */
+/**
+ * The last index whose step is at most `step`; -1 where there is none.
+ * @type {(steps: number[], step: number) => number}
+ */
 export function indexAt(steps, step) {
   let low = 0;
   let high = steps.length;
@@ -13,7 +16,10 @@ export function indexAt(steps, step) {
   return low - 1;
 }
 
-/** Put an item at its step, in place of one that is there. @type {<T>(steps: number[], items: T[], step: number, item: T) => void} */
+/**
+ * Put an item at its step, in place of one that is there.
+ * @type {<T>(steps: number[], items: T[], step: number, item: T) => void}
+ */
 export function upsert(steps, items, step, item) {
   const at = indexAt(steps, step);
   if (at >= 0 && steps[at] === step) {

@@ -5,7 +5,7 @@ import { fit, line } from "./canvas.js";
 import { hideTip, makeCard, showTip } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, canvasesIn } from "./dom.js";
-import { formatStep } from "./format.js";
+import { formatStep, headName } from "./format.js";
 import { shownFrame } from "./frames.js";
 import { drawAxes, drawFrame, gridAt, listen } from "./grid.js";
 import { describeHead, reach } from "./heads.js";
@@ -15,7 +15,7 @@ import { showPrompt } from "./tokens.js";
 import { lookUp } from "./view.js";
 import { weightImage } from "./weights.js";
 
-/** @import { Cell, Context, Grid, ReadyFrame, ShownFrame, View } from "./types.js" */
+/** @import { Cell, Context, Grid, Place, ReadyFrame, ShownFrame, View } from "./types.js" */
 
 const LARGEST = 40;
 const card = makeCard("thumbnails");
@@ -82,18 +82,28 @@ function drawLines(context, grid) {
   }
 }
 
+/**
+ * What is known of a head; its name alone where the probe that is shown leaves it out.
+ * @type {(head: Place) => string[]}
+ */
+function describe(head) {
+  const { series } = thumbnails.view;
+  const there = series?.isOfHeads && series.cellOf(head) >= 0;
+  return there ? describeHead(thumbnails.view, head) : [headName(head)];
+}
+
 listen(thumbnails.canvas, () => thumbnails.grids, {
   choose: (cell, compare) => {
     thumbnails.at = cell;
     pick(cell, compare);
   },
   hover: (cell, event) => {
-    if (cell && thumbnails.view.series) showTip(event, describeHead(thumbnails.view, cell));
+    if (cell) showTip(event, describe(cell));
     else hideTip();
   },
   cursor: () => thumbnails.at,
   move: (cell, only) => {
     thumbnails.at = cell;
-    if (thumbnails.view.series) reach(cell, only);
+    reach(cell, describe(cell), only);
   },
 });

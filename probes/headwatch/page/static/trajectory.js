@@ -27,7 +27,10 @@ import { isMeasured, lookUp } from "./view.js";
 
 /** @typedef {{x: StepAxis, below: Scalar, upper: ValueAxis, lower: ValueAxis}} Axes */
 
-/** A line of the chart: this run's, or the other's, dashed. @typedef {{series: Series, run: Run, dashed: boolean}} Line */
+/**
+ * A line of the chart: this run's, or the other's, dashed.
+ * @typedef {{series: Series, run: Run, dashed: boolean}} Line
+ */
 
 const card = makeCard("trajectory");
 const [back, front] = canvasesIn(card.root);
@@ -67,7 +70,10 @@ function keyOf({ run, other, series, normalized, picks }) {
   return [width, height, palette.theme, ...runs, ...chosen].join("|");
 }
 
-/** The series below: a scalar of the run, or the metric that effects are measured from. @type {(view: MeasuredView) => Scalar} */
+/**
+ * The series below: a scalar of the run, or the metric that effects are measured from.
+ * @type {(view: MeasuredView) => Scalar}
+ */
 function lowerSeries({ run, series }) {
   const chosen = run.scalars.get(state.scalar ?? "") ?? run.scalars.get(defaultScalar(run) ?? "");
   if (chosen && state.scalar !== "baseline") return chosen;
@@ -138,15 +144,24 @@ function drawTrajectories(view, { x, upper, lower, below }) {
   drawValueAxis(context, x, upper, withUnit(quantity(view.series, view.normalized)));
   drawValueAxis(context, x, lower, below.name);
   drawStepAxis(context, x, lower.bottom);
+  context.save();
+  context.beginPath();
+  context.rect(x.left, upper.top, x.right - x.left, upper.bottom - upper.top);
+  context.clip();
   drawAllHeads(context, view, x, upper);
   drawPicks(context, view, x, upper);
+  context.restore();
+  drawEnds(context, view, x, upper);
   context.strokeStyle = palette.text;
   context.lineWidth = 1.4;
   drawLine(context, x, lower, below.steps, (i) => below.values[i] ?? Number.NaN);
   drawOtherBelow(context, view, x, lower, below);
 }
 
-/** Every head as a faint line, with fewer points than pixels. @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void} */
+/**
+ * Every head as a faint line, with fewer points than pixels.
+ * @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void}
+ */
 function drawAllHeads(context, { series, normalized }, x, y) {
   const every = Math.max(1, Math.floor(series.steps.length / 240));
   context.strokeStyle = palette.strong;
@@ -159,16 +174,25 @@ function drawAllHeads(context, { series, normalized }, x, y) {
   context.globalAlpha = 1;
 }
 
-/** The picked heads with their bands, and their names at the lines' ends. @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void} */
+/**
+ * The picked heads with their bands.
+ * @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void}
+ */
 function drawPicks(context, view, x, y) {
   for (const shown of linesOf(view)) {
     for (const [i, place] of view.picks.entries()) {
       drawPick(context, shown, place, view.normalized, palette.categories[i], x, y);
     }
   }
-  const { series, normalized } = view;
+}
+
+/**
+ * The picked heads' names at the ends of their lines.
+ * @type {(context: Context, view: MeasuredView, x: StepAxis, y: ValueAxis) => void}
+ */
+function drawEnds(context, { series, normalized, picks }, x, y) {
   const last = series.points.length - 1;
-  const ends = view.picks.map((place, i) => ({
+  const ends = picks.map((place, i) => ({
     name: series.nameOf(place),
     colour: palette.categories[i],
     height: y.at(series.value(last, series.cellOf(place), normalized)),
@@ -181,7 +205,10 @@ function drawPicks(context, view, x, y) {
   );
 }
 
-/** @type {(context: Context, shown: Line, place: Place, normalized: boolean, colour: string, x: StepAxis, y: ValueAxis) => void} */
+/**
+ * @type {(context: Context, shown: Line, place: Place, normalized: boolean, colour: string,
+ *   x: StepAxis, y: ValueAxis) => void}
+ */
 function drawPick(context, { series, dashed }, place, normalized, colour, x, y) {
   const cell = series.cellOf(place);
   /** @type {(at: number) => number} */
@@ -197,7 +224,10 @@ function drawPick(context, { series, dashed }, place, normalized, colour, x, y) 
   context.setLineDash([]);
 }
 
-/** @type {(context: Context, x: StepAxis, y: ValueAxis, ends: {name: string, colour: string, height: number}[]) => void} */
+/**
+ * @type {(context: Context, x: StepAxis, y: ValueAxis, ends: {name: string, colour: string,
+ *   height: number}[]) => void}
+ */
 function drawLabels(context, x, y, ends) {
   const wished = ends.map((end) => end.height);
   const heights = spread(wished, 15, y.top + 4, y.bottom - 4);
@@ -216,7 +246,10 @@ function drawOtherBelow(context, { other }, x, y, below) {
   context.setLineDash([]);
 }
 
-/** The line at the step that is shown, with a point on each picked head. @type {(view: MeasuredView, axes: Axes) => void} */
+/**
+ * The line at the step that is shown, with a point on each picked head.
+ * @type {(view: MeasuredView, axes: Axes) => void}
+ */
 function drawStepLine({ series, step, index, picks, normalized }, { x, upper, lower }) {
   const context = fit(front, trajectory.size.width, trajectory.size.height);
   const pixel = Math.round(x.at(step)) + 0.5;
@@ -281,7 +314,10 @@ function passAt(event, { x }) {
   return nearer ? steps[after] : steps[before];
 }
 
-/** The picked heads' values and the scalar at a step. @type {(view: MeasuredView, axes: Axes, step: number) => string[]} */
+/**
+ * The picked heads' values and the scalar at a step.
+ * @type {(view: MeasuredView, axes: Axes, step: number) => string[]}
+ */
 function describeStep({ series, picks, normalized }, { below }, step) {
   const index = indexAt(series.steps, step);
   const lines = picks.map((place) => {

@@ -125,6 +125,8 @@ export interface RunPayload {
 export interface Source {
   live: boolean;
   runs: Run[];
+  /** A sentence for each run that can't be read. */
+  problems: string[];
   /** The runs to ask news of. */
   wanted: () => Run[];
   start: () => unknown;

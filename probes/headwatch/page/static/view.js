@@ -12,6 +12,7 @@ import { indexAt } from "./steps.js";
 const NO_SOURCE = {
   live: false,
   runs: [],
+  problems: [],
   wanted: () => [],
   start: () => {},
   maps: async () => {
@@ -57,12 +58,15 @@ export function lookUp(source = NO_SOURCE) {
   return { ...found, index, ...colouring(run, series, step), ...counterpart(other, series, step) };
 }
 
-/** The series to start with: effects before estimates before scores, the longest first. @type {(all: Series[]) => Series | null} */
+/**
+ * The series to start with: effects before estimates before scores, the longest first.
+ * @type {(all: Series[]) => Series | null}
+ */
 function defaultSeries(all) {
   /** @type {(series: Series) => number[]} */
-  const rank = ({ isScore, exact, dims, steps }) => [
+  const rank = ({ isScore, exact, isOfHeads, steps }) => [
     isScore ? 2 : Number(!exact),
-    Number(dims[1] !== "head"),
+    Number(!isOfHeads),
     -steps.length,
   ];
   const ranked = all.map((series) => ({ series, rank: rank(series) }));
@@ -70,7 +74,10 @@ function defaultSeries(all) {
   return ranked[0]?.series ?? null;
 }
 
-/** What colours the map: the series, normalised or not, or a score of the same heads. @type {(run: Run, series: Series, step: number) => Pick<View, "normalized" | "tint" | "tintIndex">} */
+/**
+ * What colours the map: the series, normalised or not, or a score of the same heads.
+ * @type {(run: Run, series: Series, step: number) => Pick<View, "normalized" | "tint" | "tintIndex">}
+ */
 function colouring(run, series, step) {
   const score = run.series.get(state.colour);
   const tint = score?.coversAs(series) ? score : series;
@@ -78,7 +85,10 @@ function colouring(run, series, step) {
   return { normalized: normalized && tint === series, tint, tintIndex: indexAt(tint.steps, step) };
 }
 
-/** The same question in the other run. @type {(other: Run | null, series: Series, step: number) => Pick<View, "otherSeries" | "otherIndex">} */
+/**
+ * The same question in the other run.
+ * @type {(other: Run | null, series: Series, step: number) => Pick<View, "otherSeries" | "otherIndex">}
+ */
 function counterpart(other, series, step) {
   if (!other) return { otherSeries: null, otherIndex: -1 };
   /** @type {(known: Series) => boolean} */
@@ -92,7 +102,10 @@ function counterpart(other, series, step) {
   return { otherSeries: found, otherIndex: found ? indexAt(found.steps, step) : -1 };
 }
 
-/** The picked heads that the series has; where none is picked, the strongest of its last pass. @type {(series: Series | null) => Place[]} */
+/**
+ * The picked heads that the series has; where none is picked, the strongest of its last pass.
+ * @type {(series: Series | null) => Place[]}
+ */
 function picked(series) {
   const last = series?.points.at(-1)?.mean;
   if (!series || !last) return state.picks;

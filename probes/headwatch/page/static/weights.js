@@ -5,7 +5,10 @@ import { contextOf } from "./canvas.js";
 import { palette } from "./colours.js";
 import { triangle } from "./runs.js";
 
-/** The weight of a key for a query, 0 to 1. @type {(weights: Uint8Array, query: number, key: number) => number} */
+/**
+ * The weight of a key for a query, 0 to 1.
+ * @type {(weights: Uint8Array, query: number, key: number) => number}
+ */
 export function weightOf(weights, query, key) {
   return key > query ? 0 : weights[triangle(query) + key] / 255;
 }
@@ -28,7 +31,11 @@ export function strongestQuery(weights, key, tokens) {
   return best;
 }
 
-/** An image of `columns` maps a row, each `side` pixels square: a pixel is the largest weight that falls on it. @type {(maps: Uint8Array[], tokens: number, columns: number, side: number) => HTMLCanvasElement} */
+/**
+ * An image of `columns` maps a row, each `side` pixels square: a pixel is the largest weight that
+ * falls on it.
+ * @type {(maps: Uint8Array[], tokens: number, columns: number, side: number) => HTMLCanvasElement}
+ */
 export function weightImage(maps, tokens, columns, side) {
   const canvas = document.createElement("canvas");
   canvas.width = columns * side;
