@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.cell_names import Head, cell_name, counted
+from headwatch.cell_names import Head, cell_name
 from headwatch.effects import Effects
 from headwatch.pictures import attention_maps, heat_map
-from headwatch.pictures.cell_map import CellMap
+from headwatch.pictures.cell_map import score_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,20 +41,10 @@ def heads(values: Effects | Float[Tensor, "..."], *, title: str = "", ax: "Axes 
     if isinstance(values, Effects):
         unit = f"effect on {values.metric}"
         return heat_map.draw(values.cell_map(), title=title or values.title, unit=unit, ax=ax)
-    return heat_map.draw(scores_map(values), title=title, unit="", ax=ax, signed=bool((values < 0).any()))
-
-
-def scores_map(values: Float[Tensor, "..."], name: str = "") -> CellMap:
-    """One number a head as a map without intervals.
-
-    Raises:
-        ValueError: another shape than `[layer, head]`.
-    """
     if values.ndim != 2:
         raise ValueError(f"values of shape {tuple(values.shape)}: give one number a head, [layer, head]")
-    dims = ("layer", "head")
-    shown = values.detach().double().cpu().numpy()
-    return CellMap(shown, dims, counted(dims, values.shape), name)
+    shown = score_map(values.detach().double().cpu().numpy())
+    return heat_map.draw(shown, title=title, unit="", ax=ax, signed=bool((values < 0).any()))
 
 
 def attention(

@@ -69,7 +69,7 @@ def test_the_marked_heads_are_the_significant_ones_and_the_caption_says_by_what(
     expected = [(column, row) for row, column in found.significant().nonzero().tolist()]
     assert drawn(axes).marks == expected == [(1, 0), (0, 1)]
     caption = axes.get_xlabel().replace("\n", " ")
-    assert "● significant: false discovery rate 5 % over 5 cells (Benjamini–Hochberg)" in caption
+    assert "● significant: false discovery rate 5 % over 5 cells (Benjamini-Hochberg)" in caption
 
 
 def test_chance_marks_nothing():
@@ -123,7 +123,7 @@ def test_scores_without_intervals_have_no_marks_and_no_caption():
 
 def test_numbers_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"values of shape \(3,\): give one number a head, \[layer, head\]"):
-        plot.scores_map(torch.zeros(3))
+        plot.heads(torch.zeros(3))
 
 
 TOKENS = ["When", " Mary", "\n", " 猫", "$x", "$y"]

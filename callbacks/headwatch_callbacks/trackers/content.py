@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from headwatch.pictures.cell_map import CellMap
+from headwatch.pictures.colours import largest
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.trackers.importance import (
-    HeadMap,
     effective_heads,
     entropy,
     head_maps,
     measures_importance,
 )
 from headwatch_callbacks.trackers.options import TrackerOptions
-from headwatch_callbacks.trackers.pictures import head_map, largest, mosaic
+from headwatch_callbacks.trackers.pictures import head_map, mosaic
 
 Pictures = dict[str, Image.Image]
 Draw = Callable[[ProbeResult], Pictures]
@@ -42,7 +43,7 @@ def numbers(result: ProbeResult, per_head: bool) -> dict[str, float]:
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _spread(result: ProbeResult, each: HeadMap) -> dict[str, float]:
+def _spread(result: ProbeResult, each: CellMap) -> dict[str, float]:
     found = {
         key(result, each.name, "importance_entropy"): entropy(each.values),
         key(result, each.name, "effective_heads"): effective_heads(each.values),
@@ -52,9 +53,9 @@ def _spread(result: ProbeResult, each: HeadMap) -> dict[str, float]:
     return found
 
 
-def _per_head(result: ProbeResult, each: HeadMap) -> dict[str, float]:
+def _per_head(result: ProbeResult, each: CellMap) -> dict[str, float]:
     stem = "/".join(name for name in ("heads", result.label, each.name) if name)
-    return {f"{stem}/{each.unit(*place)}": float(each.values[place]) for place in sorted(each.ranked())}
+    return {f"{stem}/{each.cell_name(*place)}": float(each.values[place]) for place in sorted(each.ranked())}
 
 
 def summary(result: ProbeResult) -> dict[str, str]:
@@ -62,7 +63,9 @@ def summary(result: ProbeResult) -> dict[str, str]:
     if not measures_importance(result):
         return {}
     tops = {each.name: (each, each.ranked()[:1]) for each in head_maps(result)}
-    return {key(result, name, "top_head"): each.unit(*top[0]) for name, (each, top) in tops.items() if top}
+    return {
+        key(result, name, "top_head"): each.cell_name(*top[0]) for name, (each, top) in tops.items() if top
+    }
 
 
 @dataclass
@@ -134,7 +137,7 @@ class Album:
         return {name: _draw_map(result, each, self._limits[name]) for name, each in names.items()}
 
 
-def _draw_map(result: ProbeResult, each: HeadMap, limit: float) -> Image.Image:
+def _draw_map(result: ProbeResult, each: CellMap, limit: float) -> Image.Image:
     parts = [f"step {result.step}"]
     if result.effects is not None and not each.name:
         effects = result.effects
@@ -142,14 +145,11 @@ def _draw_map(result: ProbeResult, each: HeadMap, limit: float) -> Image.Image:
         parts.append(f"effect on {effects.metric}{sure}, mean of {effects.n} pairs")
         parts.append(f"not intervened: {effects.baseline:.3g}")
     return head_map(
-        each.values,
-        each.stderr,
+        each,
         title="/".join(name for name in (result.label, each.name) if name),
         subtitle=", ".join([*parts, each.note] if each.note else parts),
-        rows=each.rows,
-        columns=each.columns,
         limit=limit,
-        signed=each.stderr is not None or bool((each.values < 0).any()),
+        signed=not each.name or bool((each.values < 0).any()),
     )
 
 

@@ -1,12 +1,12 @@
 """A result on two axes, as pictures and tables show it: one cell a head, its interval, and whether it is marked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from headwatch.cell_names import Coords, Place, cell_name, place_name
+from headwatch.cell_names import Coords, Place, cell_name, counted, place_name
 from headwatch.statistics.intervals import interval, p_values
 from headwatch.statistics.multiple_testing import benjamini_hochberg
 
@@ -24,11 +24,11 @@ class CellMap:
         coords: which layers and heads they are.
         name: what the numbers are where a result has several, such as `induction`; else empty.
         note: what was left out on the way to two axes; empty if nothing.
-        stderr: standard errors, `[row, column]`; None for scores, as all that follows.
+        n: how many pairs the values are averages of; None for scores.
+        stderr: standard errors, `[row, column]`; None for scores and a single pair, as all that follows.
         low: the lower ends of 95 % intervals.
         high: their upper ends.
         significant: which cells are significant at a false discovery rate of 5 % over all cells.
-        n: how many pairs the values are averages of.
         n_tested: how many cells that rate is over.
     """
 
@@ -37,11 +37,11 @@ class CellMap:
     coords: Coords
     name: str = ""
     note: str = ""
+    n: int | None = None
     stderr: Values | None = None
     low: Values | None = None
     high: Values | None = None
     significant: Bool[np.ndarray, "row column"] | None = None
-    n: int | None = None
     n_tested: int = 0
 
     def places(self, row: int, column: int) -> tuple[Place, ...]:
@@ -69,7 +69,7 @@ class CellMap:
     def marks(self) -> str:
         """What a mark in the picture of this map means."""
         per_cent = f"{Q:.0%}".replace("%", " %")
-        return f"false discovery rate {per_cent} over {self.n_tested} cells (Benjamini–Hochberg)"
+        return f"false discovery rate {per_cent} over {self.n_tested} cells (Benjamini-Hochberg)"
 
 
 def ranked(values: Num[np.ndarray, "*dims"]) -> list[tuple[int, ...]]:
@@ -95,11 +95,10 @@ def cell_map(
         dims: what the axes are.
         coords: which places they stand for.
     """
-    p = p_values(mean, stderr, n - 1)
-    low, high = interval(mean, stderr, n - 1)
-    # Marks are made over all cells, before one position stands for a head.
-    parts = [mean, stderr, low, high, benjamini_hochberg(p, Q)]
     note = ""
+    p, ends = p_values(mean, stderr, n - 1), interval(mean, stderr, n - 1)
+    # Marks are made over all cells, before one position stands for a head.
+    parts = [mean, stderr, *ends, benjamini_hochberg(p, Q)]
     if len(dims) == 1:
         parts = [part[:, None] for part in parts]
     if len(dims) == 3:
@@ -107,7 +106,15 @@ def cell_map(
         parts = [np.take_along_axis(part, strongest, -1)[..., 0] for part in parts]
         note = f"each {dims[1]} at its strongest {dims[2]}"
     shown = tuple(dims[:2])
+    plain = CellMap(parts[0], shown, {dim: coords[dim] for dim in shown}, "", note, n)
+    if n == 1:
+        return plain
+    error, low, high, marked = parts[1:]
     tested = int((~np.isnan(p)).sum())
-    kept = {dim: coords[dim] for dim in shown}
-    values, error, low, high, significant = parts
-    return CellMap(values, shown, kept, "", note, error, low, high, significant, n, tested)
+    return replace(plain, stderr=error, low=low, high=high, significant=marked, n_tested=tested)
+
+
+def score_map(values: Values, name: str = "") -> CellMap:
+    """One number a head, `[layer, head]`, as a map without intervals."""
+    dims = ("layer", "head")
+    return CellMap(values, dims, counted(dims, values.shape), name)

@@ -135,7 +135,7 @@ def test_a_notebook_shows_a_map_with_a_square_a_cell_and_a_dot_a_significant_one
     assert page.count("<rect") == 6
     assert page.count("<circle") == int(chosen.significant().sum()) == 2
     assert "<title>L10H0 -3, 95 % interval -3.43 to -2.57, significant</title>" in page
-    assert "significant: false discovery rate 5 % over 6 cells (Benjamini–Hochberg)" in page
+    assert "significant: false discovery rate 5 % over 6 cells (Benjamini-Hochberg)" in page
     assert ">7</text>" in page  # the third column is head 7
     assert 'fill="#053061"' in page  # the most negative effect
 

@@ -6,10 +6,10 @@ from headwatch.effects import Effects
 from headwatch_callbacks.questions.result import AttentionFrame, ProbeResult
 
 
-def effects(per_pair: torch.Tensor, dims: tuple[str, ...] = ("layer", "head"), kind: str = "mean") -> Effects:
+def effects(per_pair: torch.Tensor, dims: tuple[str, ...] = ("layer", "head"), **others: object) -> Effects:
     """Effects on the loss with the values given, `[pair, *dims]`."""
     clean = torch.full((len(per_pair),), 2.5)
-    return Effects(per_pair, clean, None, dims, site="z", kind=kind, metric="loss")
+    return Effects(per_pair, clean, None, dims, site="z", kind="mean", metric="loss", **others)
 
 
 def ablation(

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from headwatch.pictures.colours import diverging
 from headwatch_callbacks.trackers.content import Album, Cadence, numbers, summary
 from headwatch_callbacks.trackers.options import TrackerOptions
-from headwatch_callbacks.trackers.pictures import diverging
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
 
 LABEL = "headwatch/ablation/z/mean/loss"

@@ -38,7 +38,7 @@ def test_entropy_follows_the_shares():
 
 def test_units_are_named_by_their_axes():
     [found] = head_maps(ablation())
-    assert found.unit(1, 0) == "L1H0"
+    assert found.cell_name(1, 0) == "L1H0"
     assert found.ranked()[:2] == [(1, 0), (0, 1)]
 
 
@@ -55,7 +55,7 @@ def test_layers_alone_become_one_column():
     found = effects(torch.ones(2, 3), dims=("layer",))
     [shown] = head_maps(ProbeResult("patching", "patching/mlp_out", 1, 0, 0.1, effects=found))
     assert shown.values.shape == (3, 1)
-    assert shown.unit(2, 0) == "L2"
+    assert shown.cell_name(2, 0) == "L2"
 
 
 def test_thousands_of_neurons_are_left_to_the_record():
@@ -76,8 +76,36 @@ def test_the_table_gives_each_head_with_its_interval_strongest_first():
     )
     assert first["value"] == pytest.approx(-3.0)
     assert first["stderr"] == pytest.approx(0.1, rel=1e-4)
-    assert (first["low"], first["high"]) == (pytest.approx(-3.196, abs=1e-3), pytest.approx(-2.804, abs=1e-3))
+    # Three pairs: two degrees of freedom, 4.303 standard errors.
+    assert (first["low"], first["high"]) == (pytest.approx(-3.430, abs=1e-3), pytest.approx(-2.570, abs=1e-3))
     assert [row["significant"] for row in rows] == [True, True, False, False, False, False]
+
+
+def test_chosen_layers_and_neurons_keep_their_numbers():
+    chosen = {"layer": (4, 9), "neuron": (200, 201)}
+    found = effects(torch.tensor([[[0.0, 1.0], [3.0, 0.0]]]), dims=("layer", "neuron"), coords=chosen)
+    rows = table_rows(ProbeResult("ablation", "a", 1, 0, 0.1, effects=found))
+    rows = [dict(zip(TABLE_COLUMNS, row, strict=True)) for row in rows]
+    assert [(row["unit"], row["row"], row["column"]) for row in rows[:2]] == [
+        ("L9N200", 9, 200),
+        ("L4N201", 4, 201),
+    ]
+
+
+def test_a_set_is_named_in_the_table_by_its_heads():
+    found = effects(torch.ones(2, 1), dims=("set",), coords={"set": (((9, 6), (10, 0)),)})
+    row = dict(
+        zip(TABLE_COLUMNS, next(table_rows(ProbeResult("sets", "s", 1, 0, 0.1, effects=found))), strict=True)
+    )
+    assert (row["unit"], row["row"], row["column"]) == ("L9H6+L10H0", "L9H6+L10H0", 0)
+
+
+def test_what_chance_alone_does_is_not_significant_in_the_table():
+    noise = torch.randn(16, 12, 12, generator=torch.Generator().manual_seed(2))
+    rows = table_rows(ProbeResult("ablation", "a", 1, 0, 0.1, effects=effects(noise)))
+    rows = [dict(zip(TABLE_COLUMNS, row, strict=True)) for row in rows]
+    assert sum(row["low"] > 0 or row["high"] < 0 for row in rows) >= 3
+    assert not any(row["significant"] for row in rows)
 
 
 def test_scores_have_no_error_bars_in_the_table():
