@@ -255,21 +255,21 @@ def show_heads(console: Console, record: Record, pairs: hw.PromptPairs, n: int =
     )
     for name in ("head", "when ablated", "restores", "attends most"):
         table.add_column(name, justify="left" if name in ("head", "attends most") else "right")
-    order = np.argsort(-np.abs(ablation.mean), axis=None)[:n]
-    for layer, head in zip(*np.unravel_index(order, ablation.mean.shape), strict=True):
-        effect, error = ablation.mean[layer, head], 1.96 * ablation.stderr[layer, head]
-        colour = "bold" if abs(effect) > error else "dim"
-        share = "–" if restored is None else f"{restored[layer, head]:.0%}"
+    shown = ablation.cell_map()
+    for cell in shown.ranked()[:n]:
+        colour = "bold" if shown.marked(*cell) else "dim"
+        share = "–" if restored is None else f"{restored[cell]:.0%}"
         table.add_row(
-            f"L{layer}H{head}",
-            f"[{colour}]{effect:+.2f} ± {error:.2f}[/]",
+            shown.cell_name(*cell),
+            f"[{colour}]{shown.values[cell]:+.2f} ± {shown.margin(*cell):.2f}[/]",
             share,
-            attends_most(frame, pairs, layer, head),
+            attends_most(frame, pairs, *cell),
         )
     console.print(table)
     console.print(
-        "when ablated: change when the head is replaced by its mean, ± 95%; restores: share of the clean answer"
-        " that its clean output brings back into the corrupted prompt",
+        "when ablated: change when the head is replaced by its mean, ± 95%, bold where significant at a"
+        f" {shown.marks}; restores: share of the clean answer that its clean output brings back into the"
+        " corrupted prompt",
         style="dim",
     )
 

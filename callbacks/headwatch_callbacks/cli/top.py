@@ -1,5 +1,6 @@
 """`headwatch top`: the heads that matter most, with error bars, in the terminal."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from headwatch_callbacks.cli.told import failing_in_one_sentence
 
 if TYPE_CHECKING:
+    from headwatch.pictures.cell_map import CellMap
     from headwatch.record import EffectEntry, Record
 
 _BAR = 16
@@ -53,40 +55,48 @@ def _latest(record: "Record", series: str | None, step: int | None) -> "list[Eff
 
 
 def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
-    from headwatch_callbacks.trackers.importance import Z_95, map_of
-
-    shown = map_of(entry.mean, entry.stderr, entry.dims, entry.n)
+    shown = entry.cell_map()
     table = Table(
-        title=escape(f"{entry.label}, step {entry.step}"), caption=_caption(entry), title_justify="left"
+        title=escape(f"{entry.label}, step {entry.step}"),
+        caption=_caption(entry, shown),
+        title_justify="left",
     )
-    for name in ("head", "effect", "± 95%", ""):
-        table.add_column(name, justify="left" if name in ("head", "") else "right")
+    for name in (shown.dims[-1], "effect", "± 95%", "", ""):
+        table.add_column(name, justify="right" if name in ("effect", "± 95%") else "left")
     kinds = _attended(record, entry)
     for name in kinds:
         table.add_column(name.replace("_", " "), justify="right", style="dim")
-    if shown is None or shown.stderr is None:
-        return table
-    largest = max((abs(float(shown.values[place])) for place in shown.ranked()[:1]), default=0.0)
-    for place in shown.ranked()[:count]:
-        value, half = float(shown.values[place]), Z_95 * float(shown.stderr[place])
-        scores = [f"{float(scores[place]):.2f}" for scores in kinds.values()]
-        table.add_row(shown.unit(*place), f"{value:+.4g}", f"{half:.2g}", _bar(value, half, largest), *scores)
+    strongest = shown.ranked()[:count]
+    largest = max((abs(float(shown.values[cell])) for cell in strongest), default=0.0)
+    for cell in strongest:
+        scores = [f"{float(scores[shown.places(*cell)]):.2f}" for scores in kinds.values()]
+        table.add_row(shown.cell_name(*cell), *_effect(shown, cell, largest), *scores)
     return table
 
 
-def _caption(entry: "EffectEntry") -> str:
+def _effect(shown: "CellMap", cell: tuple[int, int], largest: float) -> list[str]:
+    """A cell's effect, half of its interval's width where it has one, its mark and its bar."""
+    value, margin, marked = float(shown.values[cell]), shown.margin(*cell), shown.marked(*cell)
+    half = f"{margin:.2g}" if isfinite(margin) else "–"
+    return [f"{value:+.4g}", half, "●" if marked else "", _bar(value, largest, marked)]
+
+
+def _caption(entry: "EffectEntry", shown: "CellMap") -> str:
     estimate = "" if entry.exact else ", first-order"
-    return escape(
-        f"effect on {entry.metric} over {entry.n} pairs{estimate}; not intervened {entry.baseline:.4g}; "
-        "pale = interval includes 0"
+    pairs = "1 pair" if entry.n == 1 else f"{entry.n} pairs"
+    parts = [f"effect on {entry.metric} over {pairs}{estimate}", f"not intervened {entry.baseline:.4g}"]
+    if shown.note:
+        parts.append(shown.note)
+    parts.append(
+        "no intervals from one pair" if shown.significant is None else f"● significant: {shown.marks}"
     )
+    return escape("; ".join(parts))
 
 
-def _bar(value: float, half: float, largest: float) -> str:
+def _bar(value: float, largest: float, marked: bool) -> str:
     length = round(_BAR * abs(value) / largest) if largest else 0
     colour = "red" if value > 0 else "blue"
-    style = colour if abs(value) > half else f"dim {colour}"
-    return f"[{style}]{'█' * max(length, 1)}[/]"
+    return f"[{colour if marked else f'dim {colour}'}]{'█' * max(length, 1)}[/]"
 
 
 def _attended(record: "Record", entry: "EffectEntry") -> dict:

@@ -52,6 +52,14 @@ class CellMap:
         """The short name of a cell, such as `L9H6`."""
         return cell_name(self.dims, self.places(row, column))
 
+    def margin(self, row: int, column: int) -> float:
+        """Half the width of a cell's 95 % interval; NaN where it has none."""
+        return np.nan if self.high is None else float(self.high[row, column] - self.values[row, column])
+
+    def marked(self, row: int, column: int) -> bool:
+        """Whether a cell is significant; False where that can't be said."""
+        return self.significant is not None and bool(self.significant[row, column])
+
     def labels(self, axis: int) -> list[str]:
         """What stands at each row (axis 0) or column (axis 1): the bare numbers, and the names of sets."""
         if axis >= len(self.dims):

@@ -43,9 +43,8 @@ def numbers_of(shown: CellMap, row: int, column: int) -> str:
     words = f"{shown.cell_name(row, column)} {shown.values[row, column]:+.4g}"
     if shown.low is None or shown.high is None or np.isnan(shown.low[row, column]):
         return words
-    marked = shown.significant is not None and shown.significant[row, column]
     ends = f"{shown.low[row, column]:+.3g} to {shown.high[row, column]:+.3g}"
-    return f"{words}, 95 % interval {ends}{', significant' if marked else ''}"
+    return f"{words}, 95 % interval {ends}{', significant' if shown.marked(row, column) else ''}"
 
 
 def _cell(shown: CellMap, row: int, column: int, side: int, margin: int) -> str:
@@ -56,7 +55,7 @@ def _cell(shown: CellMap, row: int, column: int, side: int, margin: int) -> str:
     square = (
         f'<rect x="{left}" y="{top}" width="{side - 1}" height="{side - 1}" fill="{fill}">{tooltip}</rect>'
     )
-    if shown.significant is None or not shown.significant[row, column]:
+    if not shown.marked(row, column):
         return square
     return square + _dot(left + (side - 1) / 2, top + (side - 1) / 2, max(1.2, side / 11), ink_on(colour))
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headwatch.cell_names import Coords
+from headwatch.pictures.cell_map import CellMap, cell_map
 from headwatch.record.coords import coords_from_json, coords_to_json
 from headwatch.record.fields import Fields
 
@@ -67,6 +68,10 @@ class EffectEntry:
         if self.corrupted is None or self.clean == self.corrupted:
             return None
         return (self.baseline + self.mean - self.corrupted) / (self.clean - self.corrupted)
+
+    def cell_map(self) -> CellMap:
+        """The effects on two axes, with intervals and marks, as pictures and tables show them."""
+        return cell_map(self.mean, self.stderr, self.n, self.dims, self.coords)
 
     def to_json(self) -> dict[str, Any]:
         """The entry as one JSON object."""

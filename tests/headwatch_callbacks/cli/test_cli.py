@@ -91,11 +91,57 @@ def test_help_answers_without_torch():
 
 def test_top_shows_the_strongest_heads_with_their_error_bars(record):
     shown = run("top", record, "-n", "1")
-    half = 1.96 * 0.1 / 3**0.5
+    half = 4.303 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
     assert f"{LABEL}, step 20" in shown
-    assert f"L2H1 │ +2 │ {half:.2g}" in shown
+    assert f"L2H1 │ +2 │ {half:.2g} │ ● │" in shown
+    assert "● significant: false discovery rate 5 % over 12 cells (Benjamini-Hochberg)" in shown
     assert "0.09" in shown  # its induction score
     assert "L0H3" not in shown
+
+
+def written(folder, found):
+    writer = RecordWriter(folder, name=folder.name, model=SIZES)
+    writer.effects(5, 0, "ablation", LABEL, found, 0.1)
+    score = torch.arange(12.0).reshape(3, 4) / 100
+    writer.scores(
+        5, 0, "patterns", dict.fromkeys(("previous_token", "duplicate_token", "induction"), score), 0.1
+    )
+    writer.close()
+    return folder
+
+
+def test_top_calls_heads_neurons_and_sets_what_they_are(tmp_path):
+    spread = torch.tensor([-0.1, 0.0, 0.1])
+
+    def chosen(mean, dims, coords):
+        per_pair = mean + spread.reshape(-1, *[1] * mean.ndim)
+        return Effects(per_pair, torch.ones(3), None, dims, "z", "mean", "loss", coords=coords)
+
+    heads = chosen(
+        torch.tensor([[0.0, 0.0, 4.0, 0.0]]), ("layer", "head"), {"layer": (2,), "head": (0, 1, 2, 3)}
+    )
+    shown = run("top", written(tmp_path / "heads", heads), "-n", "1")
+    assert "│ L2H2 │ +4 │" in shown
+    assert "│ 0.10 │ 0.10 │ 0.10 │" in shown  # the scores of head 2 of layer 2, not of layer 0
+    neurons = chosen(torch.tensor([[0.0, 1.0]]), ("layer", "neuron"), {"layer": (1,), "neuron": (100, 101)})
+    assert "│ L1N101 │ +1 │" in run("top", written(tmp_path / "neurons", neurons), "-n", "1")
+    sets = chosen(torch.tensor([1.0]), ("set",), {"set": (((2, 1), (0, 3)),)})
+    assert "│ L2H1+L0H3 │ +1 │" in run("top", written(tmp_path / "sets", sets), "-n", "1")
+
+
+def test_top_marks_nothing_that_chance_does(tmp_path):
+    noise = torch.randn(16, 3, 4, generator=torch.Generator().manual_seed(8))
+    found = Effects(noise, torch.ones(16), None, ("layer", "head"), "z", "mean", "loss")
+    low, high = found.interval()
+    assert ((low > 0) | (high < 0)).any()
+    assert "│ ● │" not in run("top", written(tmp_path / "noise", found), "-n", "12")
+
+
+def test_top_of_one_pair_has_no_intervals(tmp_path):
+    single = Effects(torch.ones(1, 3, 4), torch.ones(1), None, ("layer", "head"), "z", "mean", "loss")
+    shown = run("top", written(tmp_path / "single", single), "-n", "1")
+    assert "L0H0 │ +1 │ – │ │" in shown
+    assert "over 1 pair; not intervened 1; no intervals from one pair" in shown
 
 
 def test_top_at_an_earlier_step(record):
