@@ -239,10 +239,8 @@ def _some_of(sweep: Sweep) -> Sweep:
     if sweep.sets is not None:
         return replace(sweep, sets=_spread(sweep.sets, _LAYERS))
     units = None if sweep.units is None else _spread(sweep.units, _UNITS)
-    layers = sorted(sweep.layers)
-    if sweep.paths is not None and sweep.paths.receivers is not None:
-        layers = [layer for layer in layers if layer < sweep.paths.layers[-1]] or layers
-    return replace(sweep, layers=_spread(layers, 1 if sweep.by_position else _LAYERS), units=units)
+    layers = _spread(sorted(sweep.layers), 1 if sweep.by_position else _LAYERS)
+    return replace(sweep, layers=layers, units=units)
 
 
 def _spread(items: Sequence[Item], count: int) -> tuple[Item, ...]:
