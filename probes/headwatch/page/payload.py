@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headwatch.cell_names import counted
 from headwatch.record import AttentionEntry, EffectEntry, PromptEntry, Record, ScoreEntry, Series
@@ -150,8 +150,8 @@ def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
         "total": len(entries),
         "steps": [entry.step for entry in kept],
         "n": [entry.n for entry in kept],
-        "quantile": [_number(float(t_factor(max(entry.n - 1, 0)))) for entry in kept],
-        "marks": [_marks(entry) for entry in kept] if _has_error(entries) else None,
+        "quantile": _quantiles(kept) if _has_error(entries) else None,
+        "marks": _marks(kept) if _has_error(entries) else None,
         **{
             name: [_number(getattr(entry, name)) for entry in kept]
             for name in ("baseline", "clean", "seconds")
@@ -162,10 +162,22 @@ def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
     }
 
 
-def _marks(entry: EffectEntry) -> str:
+def _degrees_of_freedom(entries: list[EffectEntry]) -> Int[np.ndarray, " step"]:
+    return np.array([max(entry.n - 1, 0) for entry in entries])
+
+
+def _quantiles(entries: list[EffectEntry]) -> list[float | None]:
+    """How many standard errors each pass's 95 % interval reaches to either side."""
+    return [_number(factor) for factor in t_factor(_degrees_of_freedom(entries)).tolist()]
+
+
+def _marks(entries: list[EffectEntry]) -> list[str]:
     """A bit per cell, the first the highest of its byte: whether it stands out at a false discovery rate of 5 %."""
-    p = p_values(entry.mean, entry.stderr, max(entry.n - 1, 0))
-    return base64.b64encode(np.packbits(benjamini_hochberg(p, 0.05)).tobytes()).decode()
+    mean = np.stack([entry.mean.ravel() for entry in entries])
+    stderr = np.stack([entry.stderr.ravel() for entry in entries])
+    found = p_values(mean, stderr, _degrees_of_freedom(entries)[:, None])
+    marked = (np.packbits(benjamini_hochberg(p, 0.05)) for p in found)
+    return [base64.b64encode(bits.tobytes()).decode() for bits in marked]
 
 
 def _halves(arrays: list[Float[np.ndarray, "..."]]) -> dict[str, Any]:

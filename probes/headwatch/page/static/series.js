@@ -39,7 +39,7 @@ export class Series {
         step,
         mean: means[i],
         stderr: errors?.[i] ?? null,
-        quantile: payload.quantile[i] ?? Number.NaN,
+        quantile: payload.quantile?.[i] ?? Number.NaN,
         marks: payload.marks && fromBase64(payload.marks[i]),
         n: payload.n[i],
         baseline: payload.baseline[i],

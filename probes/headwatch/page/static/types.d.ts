@@ -32,8 +32,8 @@ export interface SeriesPayload {
   total: number;
   steps: number[];
   n: number[];
-  /** Student's t of each pass's 95% interval; null for one pair. */
-  quantile: (number | null)[];
+  /** Student's t of each pass's 95% interval, null for one pair; null without error bars. */
+  quantile: (number | null)[] | null;
   /** A bit per cell, whether it stands out at a false discovery rate of 5%; null without error bars. */
   marks: string[] | null;
   baseline: (number | null)[];
