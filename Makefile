@@ -28,8 +28,8 @@ node_modules/ready: package.json package-lock.json .npmrc
 
 # Strict: a warning is an error, and so is a cell of the walkthrough that fails.
 docs: $(READY)
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
-	@echo "docs/_build/index.html"
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.run

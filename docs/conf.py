@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "probes"), str(HERE.parent / "callbacks")]
 
 import headwatch
 
@@ -15,19 +16,19 @@ release = version = headwatch.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "_ext.reference",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_ext"]
 
+python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 autoclass_content = "class"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-default_role = "code"
+default_role = "py:obj"  # a link where the name is one of ours, else just code
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -38,4 +39,5 @@ nb_merge_streams = True
 
 html_theme = "furo"
 html_title = f"headwatch {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]

@@ -39,7 +39,7 @@ class SweepOptions(TypedDict, total=False):
         max_tokens_per_batch: tokens of interventions that are under way at once, which bounds the memory; None for
             a default that suits the device. Running out of memory halves it, with a warning.
         precision: `bf16` for a quick screening in bfloat16, at an error of some per cent of the largest effect
-            (docs/precision.md has figures); None for the model's own and its surroundings'.
+            (figures: the page 'precision' of the documentation); None for the model's own and its surroundings'.
         engine: `auto` answers by the sweep engine where it agrees with the model's own forward, else, with a
             warning, by one forward per intervention with hooks; `hooks` always takes hooks; `exact` takes the
             engine, and is an error that says why where it can't follow the model.

@@ -1,8 +1,8 @@
 """What a model's projections compute, by the quickest kernel that gives the same: most of a sweep's time is here.
 
 On a CPU, oneDNN multiplies such matrices faster than the BLAS behind `torch.addmm`, and adds the bias, the
-activation function or the residual stream before the product leaves the cache (`benchmarks/README.md` has the
-figures). Whatever is not exactly Hugging Face's `Conv1D`, without hooks, outside autocast, is called as it stands.
+activation function or the residual stream before the product leaves the cache (the project's benchmarks
+have figures). Whatever is not exactly Hugging Face's `Conv1D`, without hooks, outside autocast, is called as it stands.
 """
 
 from typing import Any, TypeGuard

@@ -1,0 +1,60 @@
+"""The pages that list things list what there is: the record's lines, the floors, the options."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headwatch.effects import Effects
+from headwatch.record import RecordWriter
+from headwatch.record.entries import KINDS
+from tests.models import random_pairs
+
+ROOT = Path(__file__).parents[2]
+
+
+def sections(page):
+    """Each `###` section of a page: its heading, and the keys in its table's first column."""
+    text = (ROOT / "docs" / page).read_text()
+    found = re.findall(r"^### (.+)\n((?:(?!^##).*\n?)*)", text, flags=re.M)
+    return {heading: re.findall(r"^\| `([\w/]+)` \|", body, flags=re.M) for heading, body in found}
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A record with a line of every type."""
+    folder = tmp_path_factory.mktemp("record")
+    effects = Effects(torch.ones(2, 1, 2), torch.ones(2), None, ("layer", "head"), "z", "mean", "loss")
+    with RecordWriter(folder, name="run", model={"n_layers": 1, "n_heads": 2}) as writer:
+        writer.effects(1, 0, "ablation", "ablation/z/mean/loss", effects, 0.1)
+        writer.scores(1, 0, "patterns", {"induction": torch.ones(1, 2)}, 0.1)
+        writer.scalars(1, {"loss": 2.0})
+        writer.patterns(1, 0, "patterns", torch.ones(1, 1, 2, 3, 3).tril() / 3, [["a", "b", "c"]])
+        writer.prompts(random_pairs(), "ablation/z/mean/loss")
+        writer.note("info", "a note")
+    return folder
+
+
+def test_the_records_page_lists_every_type_of_line_and_all_of_its_keys(record):
+    lines = [json.loads(line) for line in (record / "probes.jsonl").read_text().splitlines()]
+    written = {line["type"]: set(line) for line in lines}
+    assert set(written) == set(KINDS)
+    assert {heading: set(keys) for heading, keys in sections("record.md").items()} == written
+
+
+def test_the_records_page_lists_the_keys_of_the_runs_description(record):
+    text = (ROOT / "docs" / "record.md").read_text()
+    table = text.partition("## run.json")[2].partition("## probes.jsonl")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.M)) == set(
+        json.loads((record / "run.json").read_text())
+    )
+
+
+def test_attention_maps_are_packed_as_the_records_page_says(record):
+    with np.load(record / "attn" / "1.npz") as arrays:
+        assert list(arrays) == ["prompt0"]
+        assert arrays["prompt0"].shape == (1, 2, 6)
+        assert arrays["prompt0"].flatten().tolist() == [85] * 12  # 1/3 in steps of 1/255
