@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from headwatch import metrics, plot, tasks
     from headwatch.ablation import ablate, ablate_head_sets, ablate_heads
     from headwatch.attribution.attribute import attribute_heads
-    from headwatch.effects import Effects, HeadEffects
+    from headwatch.effects import Effects
+    from headwatch.effects.head_effects import HeadEffects
     from headwatch.model.activation_cache import ActivationCache
     from headwatch.model.activation_names import act_name
     from headwatch.model.find import find_gpt2
@@ -67,7 +68,7 @@ _HOMES = {
     "Combined": "statistics.control_variate",
     "Effects": "effects",
     "GradientHeadImportance": "scores.gradient_importance",
-    "HeadEffects": "effects",
+    "HeadEffects": "effects.head_effects",
     "HeadScores": "scores.attention_patterns",
     "HookPoint": "model.hooked_model",
     "HookedGPT2": "model.hooked_model",

@@ -10,6 +10,7 @@ import torch
 import headwatch as hw
 from headwatch import plot
 from headwatch.effects import Effects
+from tests.models import tiny_gpt2
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs the extra headwatch[plot]")
 matplotlib.use("Agg")
@@ -124,6 +125,19 @@ def test_scores_without_intervals_have_no_marks_and_no_caption():
 def test_numbers_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"values of shape \(3,\): give one number a head, \[layer, head\]"):
         plot.heads(torch.zeros(3))
+
+
+def test_scores_of_what_heads_attend_to_are_a_map_each():
+    scores = hw.head_scores(tiny_gpt2(), n_sequences=2)
+    figure = scores.plot()
+    figure.canvas.draw()
+    drawn_maps = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    assert [axes.get_title().replace(" ", "_") for axes in drawn_maps] == list(scores.as_dict())
+    np.testing.assert_allclose(drawn_maps[2].images[0].get_array(), scores.induction, rtol=1e-6)
+    [one] = [axes for axes in scores.plot("entropy").axes if axes.get_title()]
+    np.testing.assert_allclose(one.images[0].get_array(), scores.entropy, rtol=1e-6)
+    with pytest.raises(ValueError, match="unknown score 'inductive'; known: previous_token"):
+        scores.plot("inductive")
 
 
 TOKENS = ["When", " Mary", "\n", " 猫", "$x", "$y"]

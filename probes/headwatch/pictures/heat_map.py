@@ -1,5 +1,7 @@
 """A map with one cell a head, drawn with matplotlib, which is needed for nothing else here."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from headwatch.pictures.colours import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_LABELS = 26  # on one axis
 _MOST_SEPARATE = 48  # rows or columns with a line between them
@@ -55,6 +58,24 @@ def draw(shown: CellMap, *, title: str, unit: str, ax: "Axes | None" = None, sig
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     return axes
+
+
+def draw_scores(maps: Sequence[CellMap]) -> "Figure":
+    """Draw several scores side by side, three a row, each with a scale of its own from 0 up.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    columns = min(len(maps), 3)
+    rows = -(-len(maps) // columns)
+    size = (4.4 * columns, 3.6 * rows)
+    figure, grid = pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axes, shown in zip_longest(grid.flat, maps):
+        if shown is None:
+            axes.set_axis_off()
+        else:
+            draw(shown, title=shown.name.replace("_", " "), unit="", ax=axes, signed=False)
+    return figure
 
 
 def new_axes(shape: tuple[int, ...]) -> "Axes":

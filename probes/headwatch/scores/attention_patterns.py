@@ -7,6 +7,7 @@ One forward per batch; a map takes layers × heads × tokens² floats per prompt
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +17,10 @@ from headwatch.model.eval_mode import probing
 from headwatch.model.find import find_gpt2
 from headwatch.model.gpt2 import layout
 from headwatch.model.hooked_model import attach
+from headwatch.registry import one_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Maps = Float[Tensor, "prompt layer head query key"]
 PerQuery = Float[Tensor, "prompt layer head query"]
@@ -47,6 +52,21 @@ class HeadScores:
     def as_dict(self) -> dict[str, Float[Tensor, "layer head"]]:
         """The scores by name, each `[layer, head]`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def plot(self, *names: str) -> "Figure":
+        """Draw the scores with matplotlib, a map a score; without names all of them.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+            ValueError: no score has this name.
+        """
+        from headwatch.pictures.cell_map import score_map
+        from headwatch.pictures.heat_map import draw_scores
+
+        scores = self.as_dict()
+        shown = [scores[one_of("score", name, tuple(scores))] for name in names] or scores.values()
+        arrays = [score.detach().double().cpu().numpy() for score in shown]
+        return draw_scores(list(map(score_map, arrays, names or scores)))
 
 
 def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None = None) -> Maps:
