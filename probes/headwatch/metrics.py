@@ -188,6 +188,23 @@ def get_metric(metric: str | Metric) -> Metric:
     return METRICS.find(metric, ", or hw.metrics.activation('post3', neuron=17)")
 
 
+def get_metrics(metric: str | Metric | MetricList) -> tuple[Metric, ...]:
+    """One metric, or several: each a name or a `Metric`.
+
+    Raises:
+        ValueError: an unknown name, an empty list, or one that names a metric twice.
+    """
+    if not isinstance(metric, list | tuple):
+        return (get_metric(metric),)
+    found = tuple(get_metric(one) for one in metric)
+    names = [one.name for one in found]
+    if not found:
+        raise ValueError("metric=[]: give at least one")
+    if len(set(names)) < len(names):
+        raise ValueError(f"metric={names}: one is named twice")
+    return found
+
+
 def activation(name: NameLike, *, neuron: int = 0, head: int | None = None, key: int | None = None) -> Metric:
     """One number of an activation at the answer position as the metric: how does *this neuron* respond?
 

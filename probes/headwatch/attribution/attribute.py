@@ -274,10 +274,7 @@ class _Attribution:
         return measured.detach(), kept, dict(zip(leaves, gradients, strict=True))
 
     def _measure(self, batch: Batch, logits: Tensor, cache: Mapping[str, Tensor]) -> Float[Tensor, " pair"]:
-        metric = self.sweep.metric
-        if metric.activation is None:
-            return batch.from_logits(metric, logits)
-        return metric.activation.read(cache[metric.activation.name], batch.position)
+        return batch.read(self.sweep.metric, logits, cache)
 
     @property
     def _read_by_metric(self) -> list[str]:

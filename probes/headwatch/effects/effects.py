@@ -51,7 +51,7 @@ class Effects:
         metric: the metric's name.
         exact: False for a first-order estimate.
         seconds: how long it took.
-        given: the metric on each clean prompt with the given heads ablated, `[pair]`; None without such heads.
+        given: the metric with the given heads replaced and nothing else, `[pair]`; None without such heads.
         coords: which layers, heads, neurons, positions or sets of heads the axes stand for, by name of the axis:
             `{"layer": (9, 10), "head": (0, 1, ..., 11)}`; without it, all from 0 on. A set is a tuple of heads.
         receivers: who alone sees the patch, in path patching: `logits`, or heads as (layer, head); else None.
@@ -103,10 +103,12 @@ class Effects:
     @property
     def not_intervened(self) -> Float[Tensor, " pair"]:
         """The metric per pair on the run that effects are measured from, `[pair]`."""
+        if self.given is not None:
+            return self.given
         if self.kind == "denoise":
             assert self.corrupted is not None
             return self.corrupted
-        return self.clean if self.given is None else self.given
+        return self.clean
 
     @cached_property
     def baseline(self) -> float:

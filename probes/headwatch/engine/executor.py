@@ -41,17 +41,17 @@ class SweepEngine:
         jobs: Iterable[Job],
         climb: Callable[[Sequence[Job]], list[Rows]],
         done: Callable[[int], None] = lambda count: None,
-    ) -> Float[Tensor, "pair n"]:
-        """The metric under each intervention, `[pair, intervention]`; that of the plain run where no job is.
+    ) -> Float[Tensor, "metric pair n"]:
+        """The metrics under each intervention, `[metric, pair, intervention]`; the base run's where no job is.
 
         Args:
-            reader: reads the metric of the run that is intervened on.
+            reader: reads the metrics of the run that is intervened on.
             count: how many interventions there are.
             jobs: those that can change what is read.
-            climb: takes jobs that run together to the point where the metric reads them.
+            climb: takes jobs that run together to the point where the metrics read them.
             done: called with the number of interventions after each batch of them.
         """
-        plain, results = reader.run, reader.plain[:, None].repeat(1, count)
+        plain, results = reader.run, reader.measured[..., None].repeat(1, 1, count)
         waiting = deque(jobs)
         done(count - sum(len(job.index) for job in waiting))
         while waiting:
@@ -63,7 +63,7 @@ class SweepEngine:
                 waiting.extendleft(reversed(taken))
                 continue
             for index, values in read:
-                results[:, index] = values.T
+                results[..., index] = values.transpose(1, 2)
             done(sum(len(job.index) for job in taken))
         return results
 

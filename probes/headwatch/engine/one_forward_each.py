@@ -4,94 +4,130 @@ Serves models whose forward the sweep engine can't follow. Cost: (layers × unit
 patching twice as many.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.engine.pinned_heads import Head
+from headwatch.cell_names import Head
+from headwatch.engine.experiment import NewValues
 from headwatch.interventions.batch import Batch, Sweep
+from headwatch.model import gpt2
 from headwatch.model.activation_names import act_name
 from headwatch.model.hooked_model import HookedGPT2, HookFunction, HookPoint
 
 Hooks = list[tuple[str, HookFunction]]
 
 
+class HookedRun(NamedTuple):
+    """Some prompts, and the metrics on each by the model's own forward."""
+
+    batch: Batch
+    measured: Float[Tensor, "metric pair"]
+
+
 @dataclass(frozen=True)
-class SweepByHooks:
-    """A sweep on one batch of prompts.
+class HooksBackend:
+    """Runs prompts of any lengths.
 
     Attributes:
         hooked: the model.
-        batch: the prompts that are run.
         sweep: which interventions.
-        values: what is written at the site, by layer.
+        elsewhere: the new values by layer where they come from no run of these prompts, else None.
     """
 
     hooked: HookedGPT2
-    batch: Batch
     sweep: Sweep
-    values: Mapping[int, Tensor]
+    elsewhere: NewValues | None
 
-    def run(self) -> Float[Tensor, "pair *dims"]:
-        """The metric under each intervention, `[pair, *dims]`."""
-        results = [
-            self.batch.measure(self.hooked, self.sweep.metric, hooks) for hooks in self._interventions()
-        ]
-        return torch.stack(results, dim=1).unflatten(1, self.sweep.shape(self.batch))
+    def run(self, batch: Batch) -> HookedRun:
+        """Run some prompts; those that come without clean logits are the clean ones themselves."""
+        if batch.targets.clean_logits is None and any(each.name == "kl" for each in self.sweep.metrics):
+            logits = gpt2.logits(self.hooked.model, batch.ids, batch.mask)
+            batch = batch.compared_with(batch.at_answer(logits))
+        return self._hooked_run(batch, [])
 
-    def not_intervened(self) -> Float[Tensor, " pair"]:
-        """The metric with the given heads replaced and nothing else, `[pair]`."""
-        return self.batch.measure(self.hooked, self.sweep.metric, self._replaced_heads(self.sweep.given))
+    def new_values(self, source: HookedRun | None) -> NewValues:
+        """The values to write in a layer: those of a run, or those that come from elsewhere."""
+        if source is None:
+            assert self.elsewhere is not None
+            return self.elsewhere
+        names = {layer: self.sweep.site.at(layer) for layer in self.sweep.written}
+        cache = self._cache(source.batch, list(names.values()))
+        return lambda layer: cache[names[layer]]
 
-    def _interventions(self) -> Iterator[Hooks]:
+    def with_given_heads(self, base: HookedRun, new: NewValues) -> HookedRun:
+        """A run in which the given heads have their new values."""
+        return self._hooked_run(base.batch, self._replaced_heads(self.sweep.given, new))
+
+    def intervene(
+        self, base: HookedRun, new: NewValues, done: Callable[[int], None]
+    ) -> Float[Tensor, "metric pair intervention"]:
+        """The metrics under each intervention on a run; `done` is told of so many interventions more."""
+        results = []
+        for hooks in self._interventions(base.batch, new):
+            results.append(self._hooked_run(base.batch, hooks).measured)
+            done(1)
+        return torch.stack(results, dim=-1)
+
+    def _hooked_run(self, batch: Batch, hooks: Hooks) -> HookedRun:
+        return HookedRun(batch, batch.measure(self.hooked, self.sweep.metrics, hooks))
+
+    def _cache(self, batch: Batch, names: list[str], hooks: Hooks | None = None) -> Mapping[str, Tensor]:
+        return self.hooked.run_with_cache(batch.ids, batch.mask, names, fwd_hooks=hooks or [])[1]
+
+    def _interventions(self, batch: Batch, new: NewValues) -> Iterator[Hooks]:
         """The hooks of every intervention, in the order of the result's axes."""
         if self.sweep.sets is not None:
-            yield from (self._replaced_heads(heads) for heads in self.sweep.sets)
-            return
-        given = self._replaced_heads(self.sweep.given)
-        units: tuple[int | None, ...] = self.sweep.units if self.sweep.units is not None else (None,)
-        positions = tuple(range(self.batch.length)) if self.sweep.by_position else (None,)
-        for layer in self.sweep.layers:
-            for unit in units:
-                if self.sweep.paths is not None:
-                    assert unit is not None
-                    yield self._path_from((layer, unit))
-                    continue
-                for position in positions:
-                    function = _replace(self.sweep, self.values[layer], unit, position)
-                    yield [*given, (self.sweep.site.at(layer), function)]
+            yield from (self._replaced_heads(heads, new) for heads in self.sweep.sets)
+        elif self.sweep.paths is not None:
+            yield from self._paths(batch, new)
+        else:
+            yield from self._one_by_one(batch, new)
 
-    def _replaced_heads(self, heads: Sequence[Head]) -> Hooks:
+    def _one_by_one(self, batch: Batch, new: NewValues) -> Iterator[Hooks]:
+        given = self._replaced_heads(self.sweep.given, new)
+        units: tuple[int | None, ...] = self.sweep.units if self.sweep.units is not None else (None,)
+        positions = tuple(range(batch.length)) if self.sweep.by_position else (None,)
+        for layer in self.sweep.layers:
+            name, values = self.sweep.site.at(layer), new(layer)
+            for unit in units:
+                for position in positions:
+                    yield [*given, (name, _replace(self.sweep, values, unit, position))]
+
+    def _replaced_heads(self, heads: Sequence[Head], new: NewValues) -> Hooks:
         """Hooks that write the new z of several heads."""
         return [
-            (self.sweep.site.at(layer), _replace(self.sweep, self.values[layer], head, None))
-            for layer, head in heads
+            (self.sweep.site.at(layer), _replace(self.sweep, new(layer), head, None)) for layer, head in heads
         ]
 
-    def _path_from(self, sender: Head) -> Hooks:
-        """Hooks that let some receivers alone see what a sender writes."""
+    def _paths(self, batch: Batch, new: NewValues) -> Iterator[Hooks]:
+        """Hooks that let some receivers alone see what a sender writes, sender by sender."""
+        frozen = [(name, _always(value)) for name, value in self._frozen(batch).items()]
+        for layer in self.sweep.layers:
+            for head in self.sweep.units or ():
+                yield self._received(batch, [*frozen, *self._replaced_heads([(layer, head)], new)])
+
+    def _received(self, batch: Batch, sent: Hooks) -> Hooks:
+        """Hooks that write what the receivers see of a sender, where they aren't the logits."""
         assert self.sweep.paths is not None
-        frozen = [(name, _always(value)) for name, value in self._frozen.items()]
-        hooks = [*frozen, *self._replaced_heads([sender])]
         if self.sweep.paths.receivers is None:
-            return hooks
-        into, names = self.sweep.paths.into, dict[str, list[int]]()
+            return sent
+        names: dict[str, list[int]] = {}
         for layer, head in self.sweep.paths.receivers:
-            names.setdefault(act_name(into, layer), []).append(head)
-        _, seen = self.hooked.run_with_cache(self.batch.ids, self.batch.mask, list(names), fwd_hooks=hooks)
+            names.setdefault(act_name(self.sweep.paths.into, layer), []).append(head)
+        seen = self._cache(batch, list(names), sent)
         return [(name, _write_heads(heads, seen[name])) for name, heads in names.items()]
 
-    @cached_property
-    def _frozen(self) -> dict[str, Tensor]:
+    def _frozen(self, batch: Batch) -> Mapping[str, Tensor]:
         """What every head, and every MLP where they are frozen, writes in the run without intervention."""
         assert self.sweep.paths is not None
         sites = ["z"] if self.sweep.paths.mlps == "recomputed" else ["z", "mlp_out"]
         names = [act_name(site, layer) for layer in range(self.hooked.layout.n_layers) for site in sites]
-        _, cache = self.hooked.run_with_cache(self.batch.ids, self.batch.mask, names)
+        cache = self._cache(batch, names)
         return {name: cache[name] for name in names}
 
 

@@ -1,5 +1,6 @@
-"""Reads the metric off interventions that have come up: unembeds no more than the metric needs."""
+"""Reads metrics off interventions that have come up: unembeds no more than they need, and once for all."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from headwatch.engine.base_run import PlainRun
 from headwatch.engine.streams import Rows
 from headwatch.interventions.batch import Batch, Sweep
 from headwatch.interventions.sites import Stage
-from headwatch.metrics import Metric
+from headwatch.metrics import ActivationAt, Metric, Reads
 from headwatch.model.activation_names import parse
 
 _MAX_LOGITS = 2**25
@@ -31,7 +32,7 @@ def readable(sweep: Sweep) -> bool:
     It can't where the metric is an activation inside attention, or one inside an MLP whose own output is replaced,
     nor an activation under path patching.
     """
-    activation = sweep.metric.activation
+    activation = sweep.activation
     if activation is None:
         return True
     if sweep.paths is not None:
@@ -43,70 +44,88 @@ def readable(sweep: Sweep) -> bool:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one metric.
+    """Reads the metrics of one sweep.
 
     Attributes:
-        run: the plain run that is intervened on.
+        run: the base run, which is intervened on.
         batch: its prompts and what they are compared with.
-        metric: the metric.
+        metrics: the metrics; one that is read off an activation stands alone.
     """
 
     run: PlainRun
     batch: Batch
-    metric: Metric
+    metrics: tuple[Metric, ...]
+
+    @property
+    def activation(self) -> ActivationAt | None:
+        """The activation off which the metric is read, where that isn't the logits."""
+        return self.metrics[0].activation
 
     @cached_property
     def top_layer(self) -> int:
-        """The layer at which the metric is read."""
-        if self.metric.activation is None:
+        """The layer at which the metrics are read."""
+        if self.activation is None:
             return self.run.parts.sizes.n_layers - 1
-        layer = parse(self.metric.activation.name).layer
+        layer = parse(self.activation.name).layer
         assert layer is not None
         return layer
 
     def ends_at(self, layer: int, stage: Stage) -> bool:
-        """Whether the metric is read there, below the end of the top layer."""
+        """Whether the metrics are read there, below the end of the top layer."""
         return layer == self.top_layer and stage == self._stage
 
     @cached_property
-    def plain(self) -> Float[Tensor, " pair"]:
-        """The metric on the plain run, `[pair]`."""
+    def measured(self) -> Float[Tensor, "metric pair"]:
+        """The metrics on the base run."""
         index = torch.zeros(1, dtype=torch.long)
-        return self.read(Rows(self._plain_stream[None], 0, self.run.length, index))[0]
+        return self.read(Rows(self._base_stream[None], 0, self.run.length, index))[:, 0]
 
     @property
-    def _plain_stream(self) -> Float[Tensor, "pair pos d_model"]:
-        """The plain run's stream where the metric is read."""
+    def _base_stream(self) -> Float[Tensor, "pair pos d_model"]:
+        """The base run's stream where the metrics are read."""
         streams = {"pre": self.run.pre, "mid": self.run.mid, "post": self.run.pre[1:]}
         return streams[self._stage][self.top_layer]
 
     @property
     def _stage(self) -> Stage:
-        if self.metric.activation is None:
-            return "post"
-        return _ACTIVATION_STAGES[parse(self.metric.activation.name).name]
+        return "post" if self.activation is None else _ACTIVATION_STAGES[parse(self.activation.name).name]
 
-    def read(self, rows: Rows) -> Float[Tensor, "row pair"]:
-        """The metric of each row on each pair, `[row, pair]`."""
-        reads = self.metric.reads
+    def read(self, rows: Rows) -> Float[Tensor, "metric row pair"]:
+        """The metrics of each row on each pair."""
+        found: dict[str, Tensor] = {}
+        for reads in dict.fromkeys(metric.reads for metric in self.metrics):
+            alike = [metric for metric in self.metrics if metric.reads == reads]
+            values = self._measure(alike, self._values(reads, rows))
+            found |= dict(zip([metric.name for metric in alike], values, strict=True))
+        return torch.stack([found[metric.name] for metric in self.metrics])
+
+    def _measure(
+        self, metrics: Sequence[Metric], parts: Iterator[Tensor]
+    ) -> Float[Tensor, "metric row pair"]:
+        """Metrics that read the same, from what they read of some rows after others."""
+        targets = self.batch.targets
+        measured = [torch.stack([metric.function(part, targets) for metric in metrics]) for part in parts]
+        return torch.cat(measured, dim=1)
+
+    def _values(self, reads: Reads, rows: Rows) -> Iterator[Float[Tensor, "row pair *what"]]:
+        """What a kind of metrics reads of the rows, in parts that memory holds."""
+        parts = self.run.parts
         if reads == "activation":
-            return self._activation(self._last(rows))
-        if reads == "answers":
+            yield self._activation(self._last(rows))
+        elif reads == "answers":
             tokens = torch.stack([self.batch.targets.answer, self.batch.targets.foil], dim=-1)
-            values = self.run.parts.some_logits(rows.stream[:, :, -1], tokens)
-            return self.metric.function(values, self.batch.targets)
-        stream = rows.stream[:, :, -1] if reads == "vocabulary" else self._whole(rows)
-        per_row = stream[0, ..., 0].numel() * self.run.parts.sizes.d_vocab
-        parts = stream.split(max(1, _MAX_LOGITS // per_row))
-        return torch.cat(
-            [self.metric.function(self.run.parts.logits(part), self.batch.targets) for part in parts]
-        )
+            yield parts.some_logits(self._last(rows), tokens)
+        else:
+            stream = self._last(rows) if reads == "vocabulary" else self._whole(rows)
+            per_row = stream[0, ..., 0].numel() * parts.sizes.d_vocab
+            for some in stream.split(max(1, _MAX_LOGITS // per_row)):
+                yield parts.logits(some)
 
     def _last(self, rows: Rows) -> Float[Tensor, "row pair d_model"]:
         """The rows' stream at the last position, which a change may not have reached."""
         if rows.end == self.run.length:
             return rows.stream[:, :, -1]
-        return self._plain_stream[:, -1].expand(len(rows.index), -1, -1)
+        return self._base_stream[:, -1].expand(len(rows.index), -1, -1)
 
     def _whole(self, rows: Rows) -> Float[Tensor, "row pair pos d_model"]:
         """The rows' last stream at all positions."""
@@ -117,11 +136,11 @@ class Reader:
         return torch.cat([last[:, :, : rows.lead.start], lead, rows.stream, last[:, :, rows.end :]], dim=2)
 
     def _activation(self, stream: Float[Tensor, "row pair d_model"]) -> Float[Tensor, "row pair"]:
-        assert self.metric.activation is not None
-        name, parts = parse(self.metric.activation.name).name, self.run.parts
+        assert self.activation is not None
+        name, parts = parse(self.activation.name).name, self.run.parts
         if name == "mlp_out":
             stream = parts.mlp(self.top_layer, stream)
         if name in ("pre", "post"):
             pre, post = parts.neurons(self.top_layer, stream)
             stream = pre if name == "pre" else post
-        return stream[..., self.metric.activation.neuron]
+        return stream[..., self.activation.neuron]

@@ -1,54 +1,42 @@
-"""Asks one question of a model: runs every intervention of a sweep on every pair and returns the effects."""
+"""Answers a question about a model: runs every intervention of a sweep on every pair and returns the effects."""
 
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from headwatch.effects import Effects
-from headwatch.engine.base_run import PlainRun
+from headwatch.engine.by_engine import EngineBackend
 from headwatch.engine.executor import SweepEngine, default_max_tokens, out_of_memory
-from headwatch.engine.one_forward_each import SweepByHooks
-from headwatch.engine.pinned_heads import HeldIn, holding
-from headwatch.engine.propagate import Climb, NewValues
-from headwatch.engine.propagate_paths import PathClimb
-from headwatch.engine.read_metric import Reader, readable
+from headwatch.engine.experiment import NewValues, SweepResult, join, run_experiment
+from headwatch.engine.one_forward_each import HooksBackend
+from headwatch.engine.read_metric import readable
 from headwatch.engine.self_check import Trial, engine_matches_model
-from headwatch.engine.work_items import jobs_of
-from headwatch.interventions.batch import Batch, Paths, Sweep, make_batch
+from headwatch.interventions.batch import Paths, Sweep
 from headwatch.interventions.batching import (
     leading_tokens,
     read_length,
     read_lengths,
+    read_together,
     same_length_groups,
     trim,
 )
 from headwatch.interventions.options import Options, Progress
 from headwatch.interventions.sites import DIRECTIONS, Replacement, replacement
 from headwatch.interventions.spec import make_spec
-from headwatch.metrics import Metric, MetricList, get_metric
-from headwatch.model import gpt2
+from headwatch.metrics import Metric, MetricList
 from headwatch.model.eval_mode import probing
 from headwatch.model.gpt2 import GPT2Parts
 from headwatch.model.hooked_model import HookedGPT2, attach
 from headwatch.prompts.pairs import PromptPairs
-
-
-class _Answer(NamedTuple):
-    """Effects `[pair, *dims]`, and the metric `[pair]` on clean, corrupted and given runs."""
-
-    effects: Tensor
-    clean: Tensor
-    corrupted: Tensor | None
-    given: Tensor | None
+from headwatch.warn import warn_user
 
 
 def run_sweep(
@@ -79,44 +67,18 @@ def run_sweep(
         RuntimeError: the engine is asked for and can't follow the model.
     """
     chosen = Options.of(options)
-    if isinstance(metric, list | tuple):
-        return {
-            get_metric(one).name: _one(model, pairs, site, kind, one, chosen, sets, paths) for one in metric
-        }
-    return _one(model, pairs, site, kind, metric, chosen, sets, paths)
-
-
-def _one(
-    model: nn.Module,
-    pairs: PromptPairs,
-    site: str,
-    kind: str,
-    metric: str | Metric | None,
-    options: Options,
-    sets: Sequence[Any] | None,
-    paths: Paths | None,
-) -> Effects:
-    started = time.perf_counter()
-    with attach(model) as hooked, probing(hooked.model), _precision(options.precision, hooked.model.device):
+    with attach(model) as hooked, probing(hooked.model), _precision(chosen.precision, hooked.model.device):
         pairs.check(hooked.layout)
         pairs = pairs.to(hooked.model.device)
-        sweep = make_spec(hooked.layout, pairs, site, kind, metric, options, sets=sets, paths=paths)
-        answer = _Asking(hooked, pairs, sweep, kind, options).run()
-    per_pair, clean = answer.effects.float().cpu(), answer.clean.float().cpu()
-    corrupted, given = (None if part is None else part.float().cpu() for part in answer[2:])
-    seconds = time.perf_counter() - started
-    names = (sweep.dims, sweep.site.name, kind, sweep.metric.name)
-    return Effects(
-        per_pair,
-        clean,
-        corrupted,
-        *names,
-        seconds=seconds,
-        given=given,
-        coords=sweep.coords(pairs.clean.shape[1]),
-        receivers=sweep.receivers,
-        receiver_input=None if sweep.paths is None else sweep.paths.into or None,
-    )
+        spec = make_spec(hooked.layout, pairs, site, kind, metric, chosen, sets=sets, paths=paths)
+        groups = [spec.metrics] if chosen.engine == "hooks" else read_together(pairs, spec.metrics)
+        ticks, found = _Ticks(chosen.progress, len(pairs), len(groups)), dict[str, Effects]()
+        for metrics in groups:
+            sweep = _SweepRun(hooked, pairs, replace(spec, metrics=metrics), kind, chosen, ticks)
+            found |= sweep.effects()
+    if isinstance(metric, list | tuple):
+        return {one.name: found[one.name] for one in spec.metrics}
+    return found[spec.metric.name]
 
 
 def _precision(name: str | None, device: torch.device) -> AbstractContextManager[object]:
@@ -125,95 +87,135 @@ def _precision(name: str | None, device: torch.device) -> AbstractContextManager
 
 
 @dataclass(frozen=True)
-class _Asking:
-    """One question under way."""
+class _SweepRun:
+    """One sweep under way."""
 
     hooked: HookedGPT2
     pairs: PromptPairs
     sweep: Sweep
     kind: str
     options: Options
+    ticks: "_Ticks"
 
-    def run(self) -> _Answer:
-        """The answer on all pairs."""
-        by_engine = self._by_engine_at_all()
-        size = self.options.batch_size
-        groups = list(
-            same_length_groups(self.pairs, self.sweep.metric, self._first_change, size)
-            if by_engine
-            else torch.arange(len(self.pairs)).split(size)
-        )
-        tick = _Ticks(self.options.progress, len(self.pairs))
-        groups, answers = self._in_parts(
-            partial(self._by_engine if by_engine else self._by_hooks, self.sweep), groups, tick
-        )
-        order = torch.cat(groups).argsort()
-        effects, clean, *others = (_joined(parts, order) for parts in zip(*answers, strict=True))
+    def effects(self) -> dict[str, Effects]:
+        """The effects on all pairs, by the metric's name."""
+        started = time.perf_counter()
+        result = self._result()
+        seconds = time.perf_counter() - started
+        named = enumerate(self.sweep.metrics)
+        return {metric.name: self._effects(metric, result.of_metric(i), seconds) for i, metric in named}
+
+    def _effects(self, metric: Metric, result: SweepResult, seconds: float) -> Effects:
+        sweep = self.sweep
+        effects, clean, corrupted, given = (None if part is None else part.float().cpu() for part in result)
         assert effects is not None
         assert clean is not None
-        return _Answer(effects, clean, *others)
+        return Effects(
+            effects,
+            clean,
+            corrupted,
+            sweep.dims,
+            sweep.site.name,
+            self.kind,
+            metric.name,
+            seconds=seconds,
+            given=given,
+            coords=sweep.coords(self.pairs.clean.shape[1]),
+            receivers=sweep.receivers,
+            receiver_input=None if sweep.paths is None else sweep.paths.into or None,
+        )
 
-    def _by_engine_at_all(self) -> bool:
-        """Whether the engine answers, as asked for and as it can."""
-        exact = self.options.engine == "exact"
+    def _result(self) -> SweepResult:
+        """What the engine finds where it may answer, else what hooks find."""
+        size = self.options.batch_size
+        if self._engine_answers():
+            groups = same_length_groups(self.pairs, self.sweep.metrics, self._first_change, size)
+            return self._in_groups(self._by_engine, list(groups))
+        return self._in_groups(self._by_hooks, list(torch.arange(len(self.pairs)).split(size)))
+
+    def _engine_answers(self) -> bool:
+        """Whether the engine answers, as it was asked for and as it can."""
         if self.options.engine == "hooks":
             return False
+        exact = self.options.engine == "exact"
         if readable(self.sweep):
-            return engine_matches_model(self._trial, required=exact)
+            # Metrics that read the same of a run differ in nothing that the engine does.
+            kinds = {metric.reads: metric for metric in self.sweep.metrics}
+            return all(engine_matches_model(self._trial(one), required=exact) for one in kinds.values())
         if exact:
             raise RuntimeError(
-                f"engine='exact' can't read {self.sweep.metric.name} off this question's interventions; "
+                f"engine='exact' can't read {self.sweep.metric.name} under these interventions; "
                 "engine='auto' takes hooks"
             )
         return False
 
-    @property
-    def _trial(self) -> Trial:
-        """The question on a few of its pairs, by either way."""
-        silent = _Ticks(None, len(self.pairs))
+    def _trial(self, metric: Metric) -> Trial:
+        """The question on a few of its pairs and with one metric, by either way."""
         return Trial(
             self.hooked,
             self.pairs,
-            self.sweep,
-            lengths=read_lengths(self.pairs, self.sweep.metric),
+            replace(self.sweep, metrics=(metric,)),
+            lengths=read_lengths(self.pairs, [metric]),
             both=self.kind in DIRECTIONS,
             batch_size=self.options.batch_size,
-            by_engine=partial(self._by_engine, tick=silent),
-            by_hooks=partial(self._by_hooks, tick=silent),
+            by_engine=lambda sweep, rows: self._by_engine(sweep, rows, _nobody).of_metric(0),
+            by_hooks=lambda sweep, rows: self._by_hooks(sweep, rows, _nobody).of_metric(0),
         )
 
-    def _in_parts(
-        self, ask: Callable[[Tensor, "_Ticks"], _Answer], groups: Sequence[Tensor], tick: "_Ticks"
-    ) -> tuple[list[Tensor], list[_Answer]]:
-        """Each group of pairs and its answer; a group that memory doesn't suffice for becomes two."""
-        waiting, done, answers = deque(groups), list[Tensor](), list[_Answer]()
+    def _in_groups(self, answer: "_Answer", groups: Sequence[Tensor]) -> SweepResult:
+        """The result on each group of pairs; a group that memory doesn't suffice for becomes two."""
+        waiting, done, results = deque(groups), list[Tensor](), list[SweepResult]()
         while waiting:
-            rows, before = waiting.popleft(), tick.done
+            rows, before = waiting.popleft(), self.ticks.done
             try:
-                answers.append(ask(rows, tick))
+                results.append(answer(self.sweep, rows, self.ticks.of(len(rows), self.sweep, self.pairs)))
                 done.append(rows)
             except RuntimeError as error:
                 if not out_of_memory(error) or len(rows) == 1:
                     raise
                 self._warn_of_memory(len(rows))
                 waiting.extendleft(reversed(rows.split(math.ceil(len(rows) / 2))))
-                tick.done = before
-        return done, answers
+                self.ticks.done = before
+        return join(results, torch.cat(done).argsort())
 
     def _warn_of_memory(self, n_pairs: int) -> None:
         """Say once that memory has run out."""
-        if not self._engine.ran_out:
-            warnings.warn(
-                f"out of memory with the plain runs of {n_pairs} pairs: going on with fewer at once; "
-                "a smaller batch_size says so from the start",
-                RuntimeWarning,
-                stacklevel=4,
+        if not self._executor.ran_out:
+            warn_user(
+                f"out of memory with the base runs of {n_pairs} pairs: going on with fewer at once; "
+                "a smaller batch_size says so from the start"
             )
-        self._engine.ran_out = True
+        self._executor.ran_out = True
+
+    def _by_engine(self, sweep: Sweep, rows: Tensor, done: Callable[[int], None]) -> SweepResult:
+        some = self.pairs[rows]
+        length = read_length(some, sweep.metrics)
+        start = min(int(self._first_change[rows.to(some.clean.device)].min()), length - 1)
+        shared = leading_tokens(some.clean[:, :length]) if start == 0 and self._fixed else 0
+        parts = GPT2Parts(self.hooked.model, self.hooked.layout)
+        values = self._elsewhere(sweep, rows, length)
+        backend = EngineBackend(parts, sweep, self._executor, values, length, start, shared)
+        return run_experiment(backend, some, sweep, self.kind, done)
+
+    def _by_hooks(self, sweep: Sweep, rows: Tensor, done: Callable[[int], None]) -> SweepResult:
+        backend = HooksBackend(self.hooked, sweep, self._elsewhere(sweep, rows, None))
+        return run_experiment(backend, self.pairs[rows], sweep, self.kind, done)
+
+    def _elsewhere(self, sweep: Sweep, rows: Tensor, length: int | None) -> NewValues | None:
+        """The values that an ablation writes in a layer, up to a length; None for patching."""
+        if self._ablation is None:
+            return None
+        values = self._ablation.values(self.pairs, rows, sweep.site, sweep.written, self._activations)
+        if length is None:
+            return values.__getitem__
+        device, dtype = self.hooked.model.device, self.hooked.model.dtype
+        return lambda layer: trim(sweep.site, values[layer].to(device, dtype), length)
 
     @cached_property
-    def _source(self) -> Replacement:
-        """Where new values come from."""
+    def _ablation(self) -> Replacement | None:
+        """What an ablation writes; None for patching."""
+        if self.kind in DIRECTIONS:
+            return None
         return replacement(
             self.kind,
             self.pairs,
@@ -224,140 +226,59 @@ class _Asking:
             batch_size=self.options.batch_size,
         )
 
+    @property
+    def _fixed(self) -> bool:
+        """Whether the same is written on all pairs."""
+        return self._ablation is not None and self._ablation.run is None
+
     @cached_property
     def _first_change(self) -> Tensor:
-        """The first position of each pair at which a replacement can differ from what it replaces."""
-        if self._source.run is None or self.sweep.given:
-            return torch.zeros_like(self.pairs.lengths)
-        if self.kind in DIRECTIONS:
+        """The first position of each pair at which a new value can differ from the one that it replaces."""
+        if self._ablation is None:
             return self.pairs.first_difference
-        differs = self.pairs.clean != self.pairs.clean[self._source.run.to(self.pairs.clean.device)]
+        if self._ablation.run is None:
+            return torch.zeros_like(self.pairs.lengths)
+        differs = self.pairs.clean != self.pairs.clean[self._ablation.run.to(self.pairs.clean.device)]
         return torch.where(differs.any(1), differs.int().argmax(1), self.pairs.lengths)
 
-    def _by_engine(self, sweep: Sweep, rows: Tensor, tick: "_Ticks") -> _Answer:
-        some, metric = self.pairs[rows], sweep.metric
-        length = read_length(some, metric)
-        start = min(int(self._first_change[rows.to(some.clean.device)].min()), length - 1)
-        batch = make_batch(some, corrupted=False, clean_logits=None)
-        parts = GPT2Parts(self.hooked.model, self.hooked.layout)
-        answer_only = metric.reads in ("answers", "vocabulary")
-        lead = self._lead(some.clean[:, :length], start)
-        clean_run = PlainRun.of(parts, some.clean[:, :length], answer_only=answer_only, lead=lead)
-        if metric.name == "kl":
-            batch = _compared_with(batch, parts.logits(clean_run.pre[-1][:, -1]))
-        reader = Reader(clean_run, batch, metric)
-        clean, other, corrupted, given = reader.plain, None, None, None
-        if self.kind in DIRECTIONS:
-            other = PlainRun.of(parts, some.corrupted[:, :length], answer_only=answer_only)
-            other_reader = Reader(
-                other, make_batch(some, corrupted=True, clean_logits=batch.targets.clean_logits), metric
-            )
-            corrupted = other_reader.plain
-            if self.kind == "denoise":
-                reader, other = other_reader, clean_run
-        new = self._new_values(sweep, rows, other, length, clean_run.pre[0].dtype)
-        held = self._held(sweep, new)
-        if sweep.given:
-            base = PlainRun.of(parts, reader.run.ids, answer_only=answer_only, lead=lead, held=held)
-            reader = replace(reader, run=base)
-            given = reader.plain
-        intervened = self._swept(sweep, reader, new, held, start, tick.of(len(rows), sweep, batch))
-        effects = (intervened - reader.plain[:, None]).unflatten(1, sweep.shape(batch))
-        return _Answer(effects, clean, corrupted, given)
-
-    def _held(self, sweep: Sweep, new: NewValues) -> HeldIn:
-        """Which heads interventions hold: those of their sets, or the given ones."""
-        sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
-        return holding(sets, new, self.hooked.layout.n_heads, self.hooked.model.device)
-
-    def _swept(
-        self,
-        sweep: Sweep,
-        reader: Reader,
-        new: NewValues,
-        held: HeldIn,
-        start: int,
-        done: Callable[[int], None],
-    ) -> Tensor:
-        """The metric under each intervention on one run, `[pair, intervention]`."""
-        base = reader.run
-        climb = Climb(base, sweep, reader, new, held) if sweep.paths is None else PathClimb(base, sweep, new)
-        jobs = jobs_of(base, reader.batch, sweep, start)
-        count = torch.Size(sweep.shape(reader.batch)).numel()
-        return self._engine.run(reader, count, jobs, climb, done)
-
-    def _lead(self, ids: Tensor, start: int) -> int:
-        """How many leading tokens are worth computing once for all pairs."""
-        return leading_tokens(ids) if self._source.run is None and start == 0 else 0
-
-    def _new_values(
-        self, sweep: Sweep, rows: Tensor, other: PlainRun | None, length: int, dtype: torch.dtype
-    ) -> NewValues:
-        """What is written in a layer, from the pair's other run or from elsewhere."""
-        site = sweep.site
-        if other is not None:
-            return lambda layer: other.activation(site.name, layer)
-        values = self._source.values(self.pairs, rows, site, sweep.written, self._activations)
-        return lambda layer: trim(site, values[layer].to(self.hooked.model.device, dtype), length)
-
     @cached_property
-    def _engine(self) -> SweepEngine:
-        """One engine for all groups, so that it runs out of memory once."""
+    def _executor(self) -> SweepEngine:
+        """One executor for all groups, so that it runs out of memory once."""
         bound = self.options.max_tokens_per_batch
         if bound is None:
             bound = default_max_tokens(self.hooked.model.device, self.hooked.layout.d_mlp)
         return SweepEngine(bound)
 
-    def _by_hooks(self, sweep: Sweep, rows: Tensor, tick: "_Ticks") -> _Answer:
-        some, metric = self.pairs[rows], sweep.metric
-        batch = make_batch(some, corrupted=False, clean_logits=None)
-        if metric.name == "kl":
-            logits = gpt2.logits(self.hooked.model, batch.ids, batch.mask)
-            batch = _compared_with(batch, batch.at_answer(logits))
-        clean, corrupted, given = batch.measure(self.hooked, metric), None, None
-        base, not_intervened = batch, clean
-        if self.kind in DIRECTIONS:
-            other = make_batch(some, corrupted=True, clean_logits=batch.targets.clean_logits)
-            corrupted = other.measure(self.hooked, metric)
-            if self.kind == "denoise":
-                base, not_intervened = other, corrupted
-        values = self._source.values(self.pairs, rows, sweep.site, sweep.written, self._activations)
-        by_hooks = SweepByHooks(self.hooked, base, sweep, values)
-        if sweep.given:
-            given = not_intervened = by_hooks.not_intervened()
-        intervened = by_hooks.run()
-        tick.add(len(rows))
-        effects = intervened - not_intervened.view(-1, *[1] * (intervened.ndim - 1))
-        return _Answer(effects, clean, corrupted, given)
-
     def _activations(self, ids: Tensor, mask: Tensor, names: tuple[str, ...]) -> Mapping[str, Tensor]:
         return self.hooked.run_with_cache(ids, mask, list(names))[1]
 
 
-def _joined(parts: tuple[Tensor | None, ...], order: Tensor) -> Tensor | None:
-    """The groups' parts of an answer, in the order of the pairs."""
-    some = [part for part in parts if part is not None]
-    return torch.cat(some)[order.to(some[0].device)] if some else None
+_Answer = Callable[[Sweep, Tensor, Callable[[int], None]], SweepResult]
 
 
-def _compared_with(batch: Batch, clean_logits: Tensor) -> Batch:
-    """The batch with what `kl` compares with: the clean run's logits at the answer."""
-    return replace(batch, targets=replace(batch.targets, clean_logits=clean_logits))
+def _nobody(interventions: int) -> None:
+    """Tells nobody of work that is done."""
 
 
 class _Ticks:
-    """Counts the work done, in pairs, and says so."""
+    """Counts the work done, in pairs, and says so.
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0.0
+    Args:
+        progress: called with the pairs done and all pairs.
+        total: all pairs.
+        sweeps: how many sweeps run on all of them.
+    """
 
-    def add(self, pairs: int | float) -> None:
-        """So many pairs more are done, or the same share of some."""
-        self.done += pairs
-        if self.progress is not None:
-            self.progress(round(self.done), self.total)
+    def __init__(self, progress: Progress | None, total: int, sweeps: int) -> None:
+        self.progress, self.total, self.sweeps, self.done = progress, total, sweeps, 0.0
 
-    def of(self, pairs: int, sweep: Sweep, batch: Batch) -> Callable[[int], None]:
+    def of(self, n_pairs: int, sweep: Sweep, pairs: PromptPairs) -> Callable[[int], None]:
         """Counts interventions on so many pairs."""
-        count = torch.Size(sweep.shape(batch)).numel()
-        return lambda interventions: self.add(pairs * interventions / count)
+        count = math.prod(len(places) for places in sweep.coords(pairs.clean.shape[1]).values()) * self.sweeps
+
+        def done(interventions: int) -> None:
+            self.done += n_pairs * interventions / count
+            if self.progress is not None:
+                self.progress(round(self.done), self.total)
+
+        return done

@@ -235,7 +235,7 @@ def _some_of(sweep: Sweep) -> Sweep:
     """The sweep with a few of its interventions, those in the lowest layer among them."""
     if sweep.metric.name == "accuracy":
         # What jumps where two logits are equal says nothing about rounding.
-        sweep = replace(sweep, metric=get_metric("loss"))
+        sweep = replace(sweep, metrics=(get_metric("loss"),))
     if sweep.sets is not None:
         return replace(sweep, sets=_spread(sweep.sets, _LAYERS))
     units = None if sweep.units is None else _spread(sweep.units, _UNITS)

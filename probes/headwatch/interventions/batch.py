@@ -1,16 +1,15 @@
 """What a sweep is asked: which interventions (`Sweep`), on which prompts (`Batch`)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headwatch.cell_names import Place
-from headwatch.engine.pinned_heads import Head
+from headwatch.cell_names import Head, Place
 from headwatch.interventions.sites import Site
-from headwatch.metrics import Metric, Targets
+from headwatch.metrics import ActivationAt, Metric, Targets
 from headwatch.model.hooked_model import HookedGPT2, HookFunction
 from headwatch.prompts.pairs import PromptPairs
 
@@ -44,7 +43,7 @@ class Sweep:
         layers: in which layers.
         units: which heads or neurons, one at a time; None where the site is a whole layer's.
         by_position: one position at a time, rather than all at once.
-        metric: what is measured.
+        metrics: what is measured; where one is read off an activation, it is the only one.
         given: heads that are replaced in every run, those without another intervention too, as (layer, head).
         sets: sets of heads that are replaced together, in place of layers and units.
         paths: replace the heads only as some receivers see them.
@@ -54,10 +53,25 @@ class Sweep:
     layers: tuple[int, ...]
     units: tuple[int, ...] | None
     by_position: bool
-    metric: Metric
+    metrics: tuple[Metric, ...]
     given: tuple[Head, ...] = ()
     sets: tuple[tuple[Head, ...], ...] | None = None
     paths: Paths | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """The first metric."""
+        return self.metrics[0]
+
+    @property
+    def activation(self) -> ActivationAt | None:
+        """The activation off which the metric is read, where that isn't the logits."""
+        return self.metric.activation
+
+    @property
+    def answer_only(self) -> bool:
+        """Whether nothing is read but the logits at the answer position."""
+        return all(metric.reads in ("answers", "vocabulary") for metric in self.metrics)
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -112,12 +126,25 @@ class Batch:
         """The number of positions, padding included."""
         return self.ids.shape[1]
 
+    def compared_with(self, clean_logits: Float[Tensor, "pair vocab"]) -> "Batch":
+        """The batch with what `kl` compares with: the clean run's logits at the answer."""
+        return replace(self, targets=replace(self.targets, clean_logits=clean_logits))
+
     def measure(
-        self, hooked: HookedGPT2, metric: Metric, fwd_hooks: Sequence[tuple[str, HookFunction]] = ()
-    ) -> Float[Tensor, " pair"]:
-        """The metric on each prompt, by the model's own forward with hooks."""
-        names = [] if metric.activation is None else [metric.activation.name]
+        self,
+        hooked: HookedGPT2,
+        metrics: Sequence[Metric],
+        fwd_hooks: Sequence[tuple[str, HookFunction]] = (),
+    ) -> Float[Tensor, "metric pair"]:
+        """The metrics on each prompt, by one forward of the model's own with hooks."""
+        names = [metric.activation.name for metric in metrics if metric.activation is not None]
         logits, cache = hooked.run_with_cache(self.ids, self.mask, names, fwd_hooks=fwd_hooks)
+        return torch.stack([self.read(metric, logits, cache) for metric in metrics])
+
+    def read(
+        self, metric: Metric, logits: Float[Tensor, "pair pos vocab"], cache: Mapping[str, Tensor]
+    ) -> Float[Tensor, " pair"]:
+        """The metric on each prompt, from a run's logits and activations."""
         if metric.activation is not None:
             return metric.activation.read(cache[metric.activation.name], self.position)
         return self.from_logits(metric, logits)

@@ -137,13 +137,11 @@ class Replacement:
 
     Attributes:
         fixed: the same value for all pairs, by layer, broadcast against the activation; or None.
-        run: which pairs' prompts to run for the values, one entry a pair, where they come from a run.
-        corrupted: whether those are the corrupted prompts.
+        run: which pairs' clean prompts to run for the values, one entry a pair, where they come from a run.
     """
 
     fixed: Mapping[int, Tensor] | None = None
     run: Int[Tensor, " pair"] | None = None
-    corrupted: bool = False
 
     def values(
         self, pairs: PromptPairs, rows: Tensor, site: Site, layers: tuple[int, ...], run: RunPrompts
@@ -153,9 +151,8 @@ class Replacement:
             return {layer: self.fixed[layer] for layer in layers}
         assert self.run is not None
         source, length = self.run[rows], int(pairs.lengths[rows.to(pairs.lengths.device)].max())
-        prompts = pairs.corrupted if self.corrupted else pairs.clean
         names = tuple(site.at(layer) for layer in layers)
-        cache = run(prompts[source, :length], pairs.attention_mask[source, :length], names)
+        cache = run(pairs.clean[source, :length], pairs.attention_mask[source, :length], names)
         return {layer: cache[site.at(layer)] for layer in layers}
 
 
@@ -169,10 +166,10 @@ def replacement(
     seed: int = 0,
     batch_size: int = 64,
 ) -> Replacement:
-    """What a kind of intervention writes at a site.
+    """What an ablation writes at a site.
 
     Args:
-        kind: one of the kinds in the module's table.
+        kind: one of `ABLATIONS`.
         pairs: the prompt pairs, on the model's device.
         site: where.
         layers: in which layers.
@@ -180,14 +177,11 @@ def replacement(
         seed: for `resample`.
         batch_size: prompts a run, for the means.
     """
-    everyone = torch.arange(len(pairs))
     if kind == "zero":
         return Replacement(fixed={layer: torch.zeros(1) for layer in layers})
     if kind in ("mean", "position_mean"):
         return Replacement(fixed=_means(kind == "position_mean", pairs, site, layers, run, batch_size))
-    if kind == "resample":
-        return Replacement(run=derangement(len(pairs), seed))
-    return Replacement(run=everyone, corrupted=kind == "noise")
+    return Replacement(run=derangement(len(pairs), seed))
 
 
 def _means(

@@ -8,7 +8,7 @@ from headwatch.interventions import arguments
 from headwatch.interventions.batch import Paths, Sweep
 from headwatch.interventions.options import Options
 from headwatch.interventions.sites import DIRECTIONS, Site, check_kind, check_one_length, get_site
-from headwatch.metrics import Metric, get_metric
+from headwatch.metrics import Metric, MetricList, get_metrics
 from headwatch.model import gpt2
 from headwatch.model.gpt2 import GPT2Layout
 from headwatch.prompts.pairs import PromptPairs
@@ -19,7 +19,7 @@ def make_spec(
     pairs: PromptPairs,
     site: str,
     kind: str,
-    metric: str | Metric | None,
+    metric: str | Metric | MetricList | None,
     options: Options,
     *,
     sets: Sequence[object] | None = None,
@@ -32,7 +32,7 @@ def make_spec(
         pairs: the prompt pairs.
         site: the activation that is replaced.
         kind: an ablation or a patching direction; see `headwatch.interventions.sites`.
-        metric: what is measured; None for the pairs' own.
+        metric: what is measured, one or several; None for the pairs' own.
         options: the rest.
         sets: heads that are replaced together, in place of one by one.
         paths: who alone sees what is replaced.
@@ -46,9 +46,10 @@ def make_spec(
     _check_effect(place, kind, options, sets=sets is not None, paths=paths is not None)
     if options.by_position:
         check_one_length("by_position=True", pairs)
-    measured = get_metric(pairs.metric if metric is None else metric)
-    if measured.activation is not None:
-        _check_activation(measured, sizes)
+    measured = get_metrics(pairs.metric if metric is None else metric)
+    for one in measured:
+        if one.activation is not None:
+            _check_activation(one, sizes)
     layers = arguments.indices("layers", options.layers, sizes.n_layers)
     given = _heads("given", options.given, sizes)
     sweep = Sweep(place, layers, _units(place, options, sizes), options.by_position, measured, given)

@@ -96,7 +96,7 @@ def test_too_little_memory_for_the_plain_runs_takes_fewer_pairs_at_once(monkeypa
         warnings.simplefilter("always")
         effects = hw.patch_activations(model, pairs, progress=lambda done, total: seen.append((done, total)))
     (warning,) = caught
-    assert "out of memory with the plain runs of 7 pairs: going on with fewer at once" in str(warning.message)
+    assert "out of memory with the base runs of 7 pairs: going on with fewer at once" in str(warning.message)
     assert max(sizes[-2:]) <= most_pairs
     assert seen == sorted(seen)
     assert seen[-1] == (7, 7)
