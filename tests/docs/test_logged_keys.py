@@ -44,7 +44,9 @@ def logged(tmp_path_factory):
         patch.setenv("WANDB_MODE", "offline")
         quiet = wandb.Settings(silent=True, x_disable_stats=True, x_disable_meta=True)
         to_wandb, to_csv = WandbLogger(save_dir=folder, offline=True, settings=quiet), CSVLogger(folder)
-        trainer(probes, folder, logger=[to_wandb, to_csv]).fit(Language(), batches(), batches(2, shuffle=False))
+        trainer(probes, folder, logger=[to_wandb, to_csv]).fit(
+            Language(), batches(), batches(2, shuffle=False)
+        )
         run = Path(to_wandb.experiment.dir).parent
         to_wandb.experiment.finish()
     header = (Path(to_csv.log_dir) / "metrics.csv").read_text().splitlines()[0]
