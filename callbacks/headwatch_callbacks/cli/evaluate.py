@@ -106,8 +106,7 @@ def _prompts(pairs: Path | None, task: str | None, count: int, seed: int) -> "Pa
     if task is None:
         assert pairs is not None
         return pairs
-    if task not in TASKS:
-        raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
+    TASKS.find(task)
     return TaskPairs(task, count, seed)
 
 

@@ -62,8 +62,7 @@ def make(
     from headwatch import tasks
 
     with refusing_usage():
-        if task not in tasks.TASKS:
-            raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(tasks.TASKS)}")
+        tasks.TASKS.find(task)
     with failing_in_one_sentence():
         made = tasks.make(task, tokenizer, count, seed)
         made.to_jsonl(output)

@@ -1,6 +1,5 @@
 """Ready-made prompt pairs, seeded: each task says its clean prompt, its corruption, its metric and its source."""
 
-from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -11,6 +10,7 @@ from headwatch.tasks.gendered_pronoun import gendered_pronoun
 from headwatch.tasks.greater_than import greater_than
 from headwatch.tasks.induction import induction
 from headwatch.tasks.ioi import ioi
+from headwatch.tasks.registry import TASKS
 from headwatch.tasks.subject_verb import subject_verb
 
 __all__ = [
@@ -23,15 +23,6 @@ __all__ = [
     "make",
     "subject_verb",
 ]
-
-TASKS: dict[str, Callable[..., PromptPairs]] = {
-    "ioi": ioi,
-    "induction": induction,
-    "greater_than": greater_than,
-    "gendered_pronoun": gendered_pronoun,
-    "capitals": capitals,
-    "subject_verb": subject_verb,
-}
 
 
 def make(
@@ -54,9 +45,7 @@ def make(
     Raises:
         ValueError: there is no task of that name, it needs a tokenizer, or it can't make `n` pairs with this one.
     """
-    if name not in TASKS:
-        raise ValueError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}")
-    task = TASKS[name]
+    task = TASKS.find(name)
     if tokenizer is None and signature(task).parameters["tokenizer"].default is not None:
         raise ValueError(f"the task {name!r} is made of words and needs tokenizer=, a name or a folder")
     return task(tokenizer=tokenizer, n=n, seed=seed, **options)

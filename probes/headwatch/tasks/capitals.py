@@ -5,6 +5,7 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
+from headwatch.tasks.registry import TASKS
 
 # All of one length, so that the whole set can be patched by position.
 _TEMPLATES = (
@@ -27,6 +28,7 @@ _CAPITALS = {
 }  # fmt: skip
 
 
+@TASKS.register("capitals")
 def capitals(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """The capital of a country: recall of a fact.
 

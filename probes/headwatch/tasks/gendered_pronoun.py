@@ -5,6 +5,7 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
+from headwatch.tasks.registry import TASKS
 from headwatch.tasks.words import FEMALE, MALE, split_words
 
 _TEMPLATE = "So {name} is such a {adjective} {noun}, isn't"
@@ -16,6 +17,7 @@ _NOUNS = split_words(
 )
 
 
+@TASKS.register("gendered_pronoun")
 def gendered_pronoun(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """The pronoun that agrees with a name's usual gender.
 

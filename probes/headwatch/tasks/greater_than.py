@@ -5,6 +5,7 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike, single_token
 from headwatch.tasks.builder import TaskBuilder
+from headwatch.tasks.registry import TASKS
 from headwatch.tasks.words import split_words
 
 _TEMPLATE = "The {noun} lasted from the year {century}{year} to the year {century}"
@@ -22,6 +23,7 @@ _NOUNS = split_words(
 )
 
 
+@TASKS.register("greater_than")
 def greater_than(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """The later year: "The war lasted from the year 1752 to the year 17" → 53, 54, … 99.
 

@@ -6,8 +6,10 @@ import torch
 
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike, load_tokenizer
+from headwatch.tasks.registry import TASKS
 
 
+@TASKS.register("induction")
 def induction(
     n: int = 64,
     seed: int = 0,

@@ -5,6 +5,7 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
+from headwatch.tasks.registry import TASKS
 from headwatch.tasks.words import FEMALE, MALE, split_words
 
 # All of one length, so that the whole set can be patched by position.
@@ -28,6 +29,7 @@ _GIFTS = split_words(
 )
 
 
+@TASKS.register("ioi")
 def ioi(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """Indirect object identification: who receives what the other one gives.
 

@@ -5,6 +5,7 @@ from random import Random
 from headwatch.prompts.pairs import PromptPair, PromptPairs
 from headwatch.prompts.tokenizer import TokenizerLike
 from headwatch.tasks.builder import TaskBuilder
+from headwatch.tasks.registry import TASKS
 from headwatch.tasks.words import split_words
 
 _TEMPLATE = "The {subject} {preposition} the {other}"
@@ -17,6 +18,7 @@ _SUBJECTS = split_words(
 )
 
 
+@TASKS.register("subject_verb")
 def subject_verb(tokenizer: TokenizerLike, n: int = 64, seed: int = 0) -> PromptPairs:
     """A verb that agrees with its subject across another noun.
 

@@ -90,7 +90,8 @@ def test_a_task_of_words_needs_a_tokenizer(name: str) -> None:
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"no task 'iou'; the tasks are ioi, induction, greater_than, gendered"
+        ValueError,
+        match=r"unknown task 'iou'; known: capitals, gendered_pronoun, greater_than, induction, ioi",
     ):
         tasks.make("iou")
 
@@ -122,3 +123,17 @@ def test_dropped_words_are_counted_named_and_logged(
 def test_what_was_dropped_stays_with_a_part_of_the_pairs(tokenizer: PreTrainedTokenizerFast) -> None:
     known = [word for word in tokenizer.get_vocab() if word != "Mary"]
     assert tasks.make("ioi", word_level(known), n=4)[:2].dropped_words == ("Mary",)
+
+
+def test_a_users_own_task_is_made_by_its_name(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.TASKS, "_known", dict(tasks.TASKS))
+
+    @tasks.TASKS.register("first_ioi")
+    def first_ioi(tokenizer: PreTrainedTokenizerFast, n: int = 64, seed: int = 0) -> PromptPairs:
+        return tasks.ioi(tokenizer, n=n, seed=seed)[:1]
+
+    assert len(tasks.make("first_ioi", tokenizer, n=5)) == 1
+    with pytest.raises(ValueError, match="task 'ioi' is registered already"):
+        tasks.TASKS.register("ioi", first_ioi)

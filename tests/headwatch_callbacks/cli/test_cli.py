@@ -231,7 +231,7 @@ def test_pairs_make_writes_a_file_that_check_takes(tmp_path):
     out = tmp_path / "made.jsonl"
     run("pairs", "make", "--task", "induction", "-n", "7", "--seed", "3", "-o", out)
     assert "7 pairs" in run("pairs", "check", out)
-    assert "there is no task 'nonsense'" in run("pairs", "make", "--task", "nonsense", "-o", out, code=2)
+    assert "unknown task 'nonsense'" in run("pairs", "make", "--task", "nonsense", "-o", out, code=2)
 
 
 def test_eval_writes_what_the_engine_gives_at_each_checkpoints_step(pair_file, tmp_path):
@@ -313,7 +313,7 @@ def test_two_processes_share_the_checkpoints(pair_file, tmp_path):
     ("options", "said"),
     [
         ([], "give the prompts: either --pairs FILE or --task NAME"),
-        (["--task", "nonsense"], "there is no task 'nonsense'"),
+        (["--task", "nonsense"], "unknown task 'nonsense'"),
         (
             ["--task", "ioi", "--probe", "nonsense"],
             "unknown probe nonsense; known: ablation, patching, patterns",
