@@ -60,6 +60,19 @@ def test_paths_say_who_receives(model):
     assert hw.ablate_heads(model, random_pairs(3), metric="loss").receivers is None
 
 
+def test_paths_to_heads_say_which_and_what_of_them(model):
+    effects = hw.patch_paths(model, random_pairs(3), receivers=[(2, 1), (2, 3)], receiver_input="q")
+    assert effects.receivers == ((2, 1), (2, 3))
+    assert effects.receiver_input == "q"
+    assert "paths to q of L2H1+L2H3" in repr(effects)
+
+
+def test_several_metrics_share_their_coordinates(model):
+    found = hw.ablate_heads(model, random_pairs(3), metric=["loss", "logit_diff"], layers=[2])
+    for effects in found.values():
+        assert effects.coords == {"layer": (2,), "head": ALL_HEADS}
+
+
 def test_without_coords_an_axis_counts_from_0():
     effects = Effects(torch.zeros(2, 3, 4), torch.zeros(2), None, ("layer", "neuron"), "post", "zero", "loss")
     assert effects.coords == {"layer": (0, 1, 2), "neuron": (0, 1, 2, 3)}

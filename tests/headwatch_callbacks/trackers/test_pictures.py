@@ -4,7 +4,7 @@ from PIL import ImageDraw
 
 from headwatch.cell_names import counted
 from headwatch.pictures.cell_map import CellMap, cell_map, score_map
-from headwatch.pictures.colours import diverging, largest, sequential
+from headwatch.pictures.colours import diverging, sequential
 from headwatch_callbacks.trackers.pictures import head_map, mosaic
 
 DIMS = ("layer", "head")
@@ -20,34 +20,6 @@ def pixels(image):
 
 def count(image, colour):
     return int((pixels(image) == colour).all(1).sum())
-
-
-def test_the_diverging_scale_is_white_at_zero_blue_below_and_red_above():
-    below, zero, above, missing = diverging(np.array([-2.0, 0.0, 2.0, np.nan]), limit=2.0)
-    assert below.tolist() == [0x05, 0x30, 0x61]
-    assert np.abs(zero.astype(int) - 0xF7).max() <= 1
-    assert above.tolist() == [0x67, 0x00, 0x1F]
-    assert missing.tolist() == [0xB4, 0xB4, 0xB4]
-
-
-def test_values_beyond_the_limit_get_the_colour_of_the_end():
-    assert diverging(np.array([5.0]), 2.0).tolist() == diverging(np.array([2.0]), 2.0).tolist()
-    assert sequential(np.array([5.0]), 2.0).tolist() == sequential(np.array([2.0]), 2.0).tolist()
-
-
-def test_sequential_darkens_from_zero_up():
-    brightness = sequential(np.linspace(0, 1, 9), 1.0).astype(int).sum(1)
-    assert (np.diff(brightness) < 0).all()
-
-
-@pytest.mark.parametrize("scale", [diverging, sequential])
-def test_an_all_zero_map_is_drawn_white_rather_than_dividing_by_zero(scale):
-    assert scale(np.zeros(3), 0.0).min() >= 0xF6
-
-
-def test_largest_skips_what_is_not_finite():
-    assert largest(np.array([1.0, -3.0, np.nan, np.inf])) == 3.0
-    assert largest(np.array([np.nan])) == 0.0
 
 
 def test_a_head_map_colours_each_cell_by_its_value():
