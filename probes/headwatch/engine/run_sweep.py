@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -139,9 +139,7 @@ class _SweepRun:
             return False
         exact = self.options.engine == "exact"
         if readable(self.sweep):
-            # Metrics that read the same of a run differ in nothing that the engine does.
-            kinds = {metric.reads: metric for metric in self.sweep.metrics}
-            return all(engine_matches_model(self._trial(one), required=exact) for one in kinds.values())
+            return engine_matches_model(self._trial, required=exact)
         if exact:
             raise RuntimeError(
                 f"engine='exact' can't read {self.sweep.metric.name} under these interventions; "
@@ -149,17 +147,18 @@ class _SweepRun:
             )
         return False
 
-    def _trial(self, metric: Metric) -> Trial:
-        """The question on a few of its pairs and with one metric, by either way."""
+    @property
+    def _trial(self) -> Trial:
+        """The question on a few of its pairs, by either way."""
         return Trial(
             self.hooked,
             self.pairs,
-            replace(self.sweep, metrics=(metric,)),
-            lengths=read_lengths(self.pairs, [metric]),
+            self.sweep,
+            lengths=read_lengths(self.pairs, self.sweep.metrics),
             both=self.kind in DIRECTIONS,
             batch_size=self.options.batch_size,
-            by_engine=lambda sweep, rows: self._by_engine(sweep, rows, _nobody).of_metric(0),
-            by_hooks=lambda sweep, rows: self._by_hooks(sweep, rows, _nobody).of_metric(0),
+            by_engine=partial(self._by_engine, done=_nobody),
+            by_hooks=partial(self._by_hooks, done=_nobody),
         )
 
     def _in_groups(self, answer: "_Answer", groups: Sequence[Tensor]) -> SweepResult:

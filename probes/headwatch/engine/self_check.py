@@ -9,7 +9,7 @@ changed. Cost: about ten forwards of one prompt, under 2 % of a sweep over 64 pa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from headwatch.engine.base_run import PlainRun
 from headwatch.engine.executor import out_of_memory
+from headwatch.engine.experiment import SweepResult
 from headwatch.engine.rounding import allowed_gap, gap, largest
 from headwatch.interventions.batch import Sweep
 from headwatch.metrics import get_metric
@@ -37,27 +38,7 @@ _FAILURES = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 Item = TypeVar("Item")
 
 
-class Answer(Protocol):
-    """What a sweep found: effects, and the metric on the runs that they compare with."""
-
-    @property
-    def effects(self) -> Tensor:
-        """Effects, `[pair, *dims]`."""
-
-    @property
-    def clean(self) -> Tensor:
-        """The metric on the clean prompts, `[pair]`."""
-
-    @property
-    def corrupted(self) -> Tensor | None:
-        """The metric on the corrupted prompts, where they are run."""
-
-    @property
-    def given(self) -> Tensor | None:
-        """The metric with the given heads replaced, where there are any."""
-
-
-Ask = Callable[[Sweep, Int[Tensor, " some"]], Answer]
+Ask = Callable[[Sweep, Int[Tensor, " some"]], SweepResult]
 
 
 @dataclass(frozen=True)
@@ -208,23 +189,32 @@ def _interventions_differ(trial: Trial, scale: float) -> str | None:
         engine = trial.by_engine(some, rows)
     except _FAILURES as error:
         return _failure(error)
-    effects = engine.effects
     if some.units is not None:
-        unit = _strongest(effects)
-        some, effects = replace(some, units=(some.units[unit],)), effects[:, :, [unit]]
+        unit = _strongest(engine.effects)
+        some = replace(some, units=(some.units[unit],))
+        engine = engine._replace(effects=engine.effects[:, :, :, [unit]])
     hooks = trial.by_hooks(some, rows)
-    allowed = 2 * allowed_gap(trial.hooked.model) * max(scale, largest(hooks.clean))
+    for number, metric in enumerate(some.metrics):
+        one, other = engine.of_metric(number), hooks.of_metric(number)
+        # Two logits may be wrong the other way about.
+        allowed = 2 * allowed_gap(trial.hooked.model) * max(scale, largest(other.clean))
+        if differs := _results_differ(some, one, other, allowed):
+            return f"{metric.name} {differs}"
+    return None
+
+
+def _results_differ(sweep: Sweep, engine: SweepResult, hooks: SweepResult, allowed: float) -> str | None:
+    """The words after a metric's name where it differs by more than it may."""
     for run, where in _RUNS.items():
         one, other = getattr(engine, run), getattr(hooks, run)
         if one is not None and gap(one, other).max() > allowed:
-            return f"{some.metric.name} {where} is {_both(one, other)}"
-    if gap(effects, hooks.effects).max() > allowed:
-        at = int(gap(effects, hooks.effects).argmax())
-        return (
-            f"an intervention by a hook does something else: {_name_of(some, effects, at)} changes "
-            f"{some.metric.name} by {_both(effects.flatten()[at], hooks.effects.flatten()[at])}"
-        )
-    return None
+            return f"{where} is {_both(one, other)}"
+    apart = gap(engine.effects, hooks.effects)
+    if apart.max() <= allowed:
+        return None
+    at = int(apart.argmax())
+    effects = _both(engine.effects.flatten()[at], hooks.effects.flatten()[at])
+    return f"changes by {effects} on {_name_of(sweep, apart.shape, at)}"
 
 
 def _both(engine: Tensor, hooks: Tensor) -> str:
@@ -233,9 +223,11 @@ def _both(engine: Tensor, hooks: Tensor) -> str:
 
 def _some_of(sweep: Sweep) -> Sweep:
     """The sweep with a few of its interventions, those in the lowest layer among them."""
-    if sweep.metric.name == "accuracy":
-        # What jumps where two logits are equal says nothing about rounding.
-        sweep = replace(sweep, metrics=(get_metric("loss"),))
+    if sweep.metric.activation is None:
+        # Accuracy jumps where two logits are equal, and a probability near 0 or 1 hides what moves its logits.
+        smooth = tuple(metric for metric in sweep.metrics if metric.name != "accuracy")
+        known = any(metric.name == "loss" for metric in smooth)
+        sweep = replace(sweep, metrics=smooth if known else (*smooth, get_metric("loss")))
     if sweep.sets is not None:
         return replace(sweep, sets=_spread(sweep.sets, _LAYERS))
     units = None if sweep.units is None else _spread(sweep.units, _UNITS)
@@ -249,14 +241,14 @@ def _spread(items: Sequence[Item], count: int) -> tuple[Item, ...]:
     return tuple(items[len(items) * number // count] for number in range(count))
 
 
-def _strongest(effects: Float[Tensor, "pair layer unit *position"]) -> int:
+def _strongest(effects: Float[Tensor, "metric pair layer unit *position"]) -> int:
     """The unit with the largest effects."""
-    return int(effects.abs().nan_to_num(0).movedim(2, 0).flatten(1).sum(1).argmax())
+    return int(effects.abs().nan_to_num(0).movedim(3, 0).flatten(1).sum(1).argmax())
 
 
-def _name_of(sweep: Sweep, effects: Tensor, index: int) -> str:
-    """An intervention in words."""
-    place = [int(number) for number in torch.unravel_index(torch.tensor(index), effects.shape)][1:]
+def _name_of(sweep: Sweep, shape: torch.Size, index: int) -> str:
+    """An intervention in words, by its place in `[pair, *dims]`."""
+    place = [int(number) for number in torch.unravel_index(torch.tensor(index), shape)][1:]
     if sweep.sets is not None:
         return f"replacing {sweep.site.name} of the heads {list(sweep.sets[place[0]])}"
     words = [f"in layer {sweep.layers[place[0]]}"]
