@@ -177,7 +177,7 @@ class Effects:
             level: as for `interval`.
 
         Raises:
-            ValueError: as `normalized`, or a level that is not between 0 and 1.
+            ValueError: no corrupted run was made, or a level that is not between 0 and 1.
         """
         corrupted = self._of_corrupted_run()
         gap = _array(self.clean) - _array(corrupted)
@@ -222,6 +222,10 @@ class Effects:
 
     def cell_map(self) -> CellMap:
         """The effects on two axes, as pictures show them: by position, each head at its strongest one."""
+        return self._cells
+
+    @cached_property
+    def _cells(self) -> CellMap:
         return cell_map(_array(self.mean), _array(self.stderr), self.n, self.dims, self.coords)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -268,10 +272,10 @@ class Effects:
         if self.receivers is not None:
             asked += f" of paths to {self._receivers}"
         estimate = "" if self.exact else ", first-order"
-        return f"{asked}{estimate}, {self.n} {'pair' if self.n == 1 else 'pairs'}"
+        return f"{asked}{estimate}, {_count(self.n, 'pair')}"
 
     def __repr__(self) -> str:
-        sizes = " × ".join(f"{len(places)} {dim}s" for dim, places in self.coords.items())
+        sizes = " × ".join(_count(len(places), dim) for dim, places in self.coords.items())
         return f"Effects({self.title} on {self.metric}, {sizes}; {self._strongest()})"
 
     def _repr_html_(self) -> str:
@@ -310,6 +314,10 @@ class Effects:
                 f"normalized needs a corrupted run and kind={self.kind!r} makes none: use patch_activations"
             )
         return self.corrupted
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _array(values: Tensor) -> np.ndarray:

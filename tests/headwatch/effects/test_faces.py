@@ -73,6 +73,7 @@ def test_one_line_names_the_strongest_head_with_its_interval(chosen):
     ("effects", "words"),
     [
         (made([1.0, 2.0], ("layer",), n=1), "strongest L1 +2, no interval from one pair"),
+        (made([[1.0, 0.0]], ("layer", "head"), n=1), "z, mean ablation, 1 pair on loss, 1 layer × 2 heads;"),
         (made([torch.nan, torch.nan], ("layer",)), "no finite effect"),
         (
             made([1.0], ("set",), coords={"set": (((9, 6), (10, 0)),)}),
