@@ -51,11 +51,11 @@ def ablate_heads(
     A head whose ablation hurts has a positive loss effect and a negative logit-difference effect. Zero ablation
     overstates importance, since it also removes what a head always adds (Li & Janson 2024): `mean` is the default.
 
-    Example::
-
-        effects = hw.ablate_heads(model, pairs, kind="mean", metric="loss")
-        effects.mean[9, 6]                                                  # nats
-        backup = hw.ablate_heads(model, pairs, given=[(9, 6), (9, 9)])      # one more head where these are gone
+    Example:
+        >>> effects = hw.ablate_heads(model, pairs, kind="mean", metric="loss")
+        >>> effects.mean.shape                                             # [layer, head], in nats
+        torch.Size([12, 12])
+        >>> backup = hw.ablate_heads(model, pairs, given=[(9, 6), (9, 9)])  # one more head where these are gone
 
     Args:
         model: a GPT-2, or a module that contains one.
@@ -113,10 +113,10 @@ def ablate_head_sets(
 ) -> Effects | dict[str, Effects]:
     """The effect of ablating each of some sets of heads, all heads of a set at once, on the clean prompts.
 
-    Example::
-
-        joint = hw.ablate_head_sets(model, pairs, [[(9, 6), (9, 9)], [(10, 0)]])
-        joint.mean                                                          # [set]
+    Example:
+        >>> joint = hw.ablate_head_sets(model, pairs, [[(9, 6), (9, 9)], [(10, 0)]])
+        >>> joint.mean.shape                                               # [set]
+        torch.Size([2])
 
     Args:
         model: a GPT-2, or a module that contains one.
@@ -173,10 +173,11 @@ def ablate(
 ) -> Effects | dict[str, Effects]:
     """The effect of ablating any site, on the clean prompts: metric(ablated) − metric(clean).
 
-    Example::
-
-        layers = hw.ablate(model, pairs, "mlp_out")                         # [layer]
-        neurons = hw.ablate(model, pairs, "post", layers=9, neurons=range(100))
+    Example:
+        >>> hw.ablate(model, pairs, "mlp_out").mean.shape                  # [layer]
+        torch.Size([12])
+        >>> hw.ablate(model, pairs, "post", layers=9, neurons=range(100)).mean.shape
+        torch.Size([1, 100])
 
     Args:
         model: a GPT-2, or a module that contains one.

@@ -208,6 +208,11 @@ def get_metrics(metric: str | Metric | MetricList) -> tuple[Metric, ...]:
 def activation(name: NameLike, *, neuron: int = 0, head: int | None = None, key: int | None = None) -> Metric:
     """One number of an activation at the answer position as the metric: how does *this neuron* respond?
 
+    Example:
+        >>> neuron = hw.metrics.activation("post3", neuron=17)
+        >>> hw.patch_activations(model, pairs, metric=neuron).metric      # which heads drive it?
+        'blocks.3.mlp.hook_post[17]'
+
     Args:
         name: the activation, such as `post3`, `("resid_post", 2)` or `z5`.
         neuron: the index along the activation's last axis.

@@ -57,11 +57,13 @@ def patch_activations(
     Denoising (clean into corrupted) shows what suffices to restore the behaviour, noising (corrupted into clean)
     what is necessary for it (Heimersheim & Nanda 2024).
 
-    Example::
-
-        patched = hw.patch_activations(model, pairs, site="z")
-        patched.normalized[9, 6]                                            # 0 as corrupted, 1 as clean
-        where = hw.patch_activations(model, pairs, site="resid_pre", by_position=True)   # [layer, position]
+    Example:
+        >>> patched = hw.patch_activations(model, pairs, site="z")
+        >>> patched.normalized.shape                                       # [layer, head]; 0 as corrupted, 1 as clean
+        torch.Size([12, 12])
+        >>> where = hw.patch_activations(model, pairs, site="resid_pre", by_position=True)
+        >>> where.dims
+        ('layer', 'position')
 
     Args:
         model: a GPT-2, or a module that contains one.
@@ -130,10 +132,11 @@ def patch_paths(
     All other heads stay as they are without the patch, so that nothing passes through the attention of another
     head; from the receivers on everything is computed. With `receivers="logits"` that is a head's direct effect.
 
-    Example::
-
-        direct = hw.patch_paths(model, pairs)                               # each head's own effect on the logits
-        feeders = hw.patch_paths(model, pairs, [(9, 6), (9, 9)], receiver_input="q")
+    Example:
+        >>> direct = hw.patch_paths(model, pairs)                          # each head's own effect on the logits
+        >>> feeders = hw.patch_paths(model, pairs, [(9, 6), (9, 9)], receiver_input="q")
+        >>> feeders.mean.shape
+        torch.Size([12, 12])
 
     Args:
         model: a GPT-2, or a module that contains one.

@@ -22,10 +22,9 @@ __all__ = ["attention", "heads"]
 def heads(values: Effects | Float[Tensor, "..."], *, title: str = "", ax: "Axes | None" = None) -> "Axes":
     """Draw one number a head, or another unit, as a map: blue below 0, white at 0, red above.
 
-    Example::
-
-        hw.plot.heads(hw.ablate_heads(model, pairs))
-        hw.plot.heads(hw.copying_scores(model), title="copying")
+    Example:
+        >>> axes = hw.plot.heads(hw.ablate_heads(model, pairs))
+        >>> axes = hw.plot.heads(hw.copying_scores(model), title="copying")
 
     A dot marks what is significant at a false discovery rate of 5 % over all cells (Benjamini & Hochberg 1995).
 
@@ -52,11 +51,10 @@ def attention(
 ) -> "Figure":
     """Draw attention maps of one prompt: a small map a head, queries down, keys across.
 
-    Example::
-
-        maps = hw.attention_patterns(model, ids)          # [prompt, layer, head, query, key]
-        hw.plot.attention(maps[0], tokens)
-        hw.plot.attention(maps[0], tokens, heads=[(9, 6), (9, 9)])
+    Example:
+        >>> maps = hw.attention_patterns(model, ids)                       # [prompt, layer, head, query, key]
+        >>> figure = hw.plot.attention(maps[0], pairs.tokens[0])
+        >>> figure = hw.plot.attention(maps[0], pairs.tokens[0], heads=[(9, 6), (9, 9)])
 
     Args:
         maps: attention weights, `[layer, head, query, key]`; or of a single head, `[query, key]`.

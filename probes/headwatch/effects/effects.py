@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 class Effects:
     """Effects of many interventions: metric(intervened) − metric(not intervened), per pair and averaged.
 
-    Example::
-
-        effects = hw.ablate_heads(model, pairs)
-        low, high = effects.interval(0.95)        # [layer, head] each
-        effects.significant(q=0.05)               # [layer, head], true where the effect is there
-        hw.ablate_heads(model, pairs, given=effects.top(3))
-        effects.plot()
+    Example:
+        >>> effects = hw.ablate_heads(model, pairs)
+        >>> low, high = effects.interval(0.95)                             # [layer, head] each
+        >>> found = effects.significant(q=0.05)                            # true where the effect is there
+        >>> more = hw.ablate_heads(model, pairs, given=effects.top(3))
+        >>> axes = effects.plot()
 
     Intervals and p-values are those of Student's t with n − 1 degrees of freedom: each holds for its own head. With
     144 heads some leave out 0 by chance; `significant` allows for that. Two results are equal only if they are the

@@ -9,6 +9,13 @@ from torchmetrics import Metric
 class HeadEffects(Metric):
     """Mean, standard error and n of effects, accumulated over batches and ranks.
 
+    Example:
+        >>> effects = hw.HeadEffects(shape=(12, 12))
+        >>> effects.update(torch.full((8, 12, 12), 0.5))                   # [pair, layer, head], batch by batch
+        >>> result = effects.compute()
+        >>> result["mean"][9, 6].item(), result["n"].item()
+        (0.5, 8)
+
     The states are sums and counts (`dist_reduce_fx="sum"`), kept in float64, so that merging ranks is exact.
 
     Args:

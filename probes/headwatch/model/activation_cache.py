@@ -23,6 +23,15 @@ Labelled = tuple[Tensor, list[str]]
 class ActivationCache(Mapping[str, Tensor]):
     """Activations by full name, shorthand or tuple: `cache["pattern", 5]`, `cache["z5"]`.
 
+    Example:
+        >>> with hw.attach(model) as hooked:
+        ...     logits, cache = hooked.run_with_cache(ids)
+        >>> stack, labels = cache.stack_head_results(return_labels=True)   # [layer * head, batch, pos, d_model]
+        >>> labels[-1]
+        'L11H11'
+        >>> cache.logit_attrs(stack, pairs.answer, pairs.foil)[..., -1].shape        # [layer * head, batch]
+        torch.Size([144, 4])
+
     Args:
         activations: tensors by full name.
         model: the model that made them; the read-outs use its final norm and unembedding.

@@ -54,6 +54,12 @@ class ActName:
 def act_name(name: str, layer: int | None = None, layer_type: str | None = None) -> str:
     """The full name of an activation.
 
+    Example:
+        >>> hw.act_name("pattern", 5)
+        'blocks.5.attn.hook_pattern'
+        >>> hw.act_name("k6")
+        'blocks.6.attn.hook_k'
+
     Args:
         name: a full name, a short name or alias (`z`, `resid_pre`, `attn`), or a shorthand (`k6`, `scale4ln1`).
         layer: the layer, for a short name.

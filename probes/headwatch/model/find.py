@@ -7,6 +7,11 @@ from transformers import GPT2LMHeadModel
 def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:
     """The GPT-2 in a module: itself, or the one inside LightningModule, peft or `torch.compile` wrappers.
 
+    Example:
+        >>> wrapped = torch.nn.ModuleDict({"net": model})
+        >>> hw.find_gpt2(wrapped) is model
+        True
+
     Args:
         module: anything that contains a `GPT2LMHeadModel`.
         name: the dotted path of the sub-module to look in, such as `net.gpt`; needed where there are several.

@@ -22,7 +22,15 @@ from headwatch.model.torch_hooks import Points
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where a hook function was called: the activation's full name and its layer (None outside the blocks)."""
+    """Where a hook function was called: the activation's full name and its layer (None outside the blocks).
+
+    Example:
+        >>> def tell(value, hook):
+        ...     print(hook.name, hook.layer)
+        >>> with hw.attach(model) as hooked:
+        ...     logits = hooked.run_with_hooks(ids, fwd_hooks=[("z5", tell)])
+        blocks.5.attn.hook_z 5
+    """
 
     name: str
     layer: int | None
@@ -35,6 +43,12 @@ Names = NameLike | Sequence[NameLike] | Callable[[str], bool] | None
 @dataclass
 class HookedGPT2:
     """A GPT-2 with hook points, made by `attach`.
+
+    Example:
+        >>> with hw.attach(model) as hooked:
+        ...     without = hooked.run_with_hooks(ids, fwd_hooks=[("z5", lambda z, hook: z * 0)])
+        >>> without.shape[-1] == len(tokenizer)                            # [batch, pos, vocab]
+        True
 
     Attributes:
         model: the user's own model.
@@ -184,6 +198,12 @@ class HookedGPT2:
 
 def attach(model: nn.Module, name: str | None = None) -> HookedGPT2:
     """Give a GPT-2 hook points: `with attach(model) as hooked: ...`.
+
+    Example:
+        >>> with hw.attach(model) as hooked:
+        ...     logits, cache = hooked.run_with_cache(ids, names=["pattern5", "z5"])
+        >>> list(cache)
+        ['blocks.5.attn.hook_pattern', 'blocks.5.attn.hook_z']
 
     Args:
         model: a `GPT2LMHeadModel`, or anything that contains one (peft, `torch.compile`, a LightningModule).

@@ -21,6 +21,10 @@ LEAST_MAPS_BUDGET = 700_000
 def report(runs: Sequence[Path | str], out: Path | str) -> Path:
     """Write a self-contained HTML report of one or more runs.
 
+    Example:
+        >>> hw.report(["headwatch_runs/my-run"], "report.html").name
+        'report.html'
+
     Args:
         runs: the runs' record directories; the first is shown first, the others can be compared with it.
         out: the HTML file.

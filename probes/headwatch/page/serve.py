@@ -93,6 +93,9 @@ def serve(
 ) -> None:
     """Serve the live page until interrupted.
 
+    Example:
+        >>> hw.serve("headwatch_runs")  # doctest: +SKIP
+
     Args:
         runs_dir: a run's record, or a directory with records in it; new ones are found as they appear.
         host: the address to listen on; one that others can reach needs a token.

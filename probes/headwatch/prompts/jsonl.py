@@ -27,6 +27,12 @@ _BOM = b"\xef\xbb\xbf"
 class PromptPair:
     """Two prompts that differ in what decides the answer.
 
+    Example:
+        >>> sentence = "When Mary and John went to the store, {} gave a drink to"
+        >>> pair = hw.PromptPair(sentence.format("John"), sentence.format("Mary"), answer=" Mary", foil=" John")
+        >>> hw.PromptPairs.from_pairs([pair], tokenizer)
+        PromptPairs(1 pairs of up to 14 tokens, metric 'logit_diff')
+
     Attributes:
         clean: the prompt, as text or as token ids.
         corrupted: the same prompt with the deciding token exchanged; as many tokens as `clean`.

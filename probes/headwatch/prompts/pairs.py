@@ -39,6 +39,13 @@ class ModelLimits(Protocol):
 class PromptPairs:
     """A set of prompt pairs, tokenised.
 
+    Example:
+        >>> pairs = hw.PromptPairs.from_jsonl("pairs.jsonl", tokenizer)
+        >>> len(pairs), len(pairs[:2])
+        (4, 2)
+        >>> pairs.clean.shape == pairs.corrupted.shape                     # [pair, position]
+        True
+
     Attributes:
         clean: token ids, `[pair, position]`, right-padded with 0 to the longest prompt.
         corrupted: token ids, `[pair, position]`, padded alike.

@@ -17,6 +17,10 @@ _REALS = ("value", "stderr", "low", "high")
 def export(run: Path | str, out: Path | str, format: Format | None = None) -> Path:
     """Write a run's effects and scores as one table: a row per step, series and cell.
 
+    Example:
+        >>> hw.export("headwatch_runs/my-run", "heads.csv").name
+        'heads.csv'
+
     Args:
         run: the record's directory.
         out: the file to write.

@@ -98,6 +98,14 @@ class Tail:
 class Record:
     """What a run left on disk. Of two passes of one series at one step, the later one counts.
 
+    Example:
+        >>> record = hw.Record.read("headwatch_runs/my-run")
+        >>> record.name
+        'my-run'
+        >>> entry = record.effects[-1]
+        >>> entry.mean.shape                                               # [layer, head]
+        (12, 12)
+
     Attributes:
         directory: where it is.
         name: the run's name.

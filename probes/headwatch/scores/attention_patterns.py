@@ -33,6 +33,10 @@ Mask = Int[Tensor, "_ _"] | Bool[Tensor, "_ _"]
 class HeadScores:
     """What each head attends to, each score `[layer, head]`, averaged over the real queries of all prompts.
 
+    Example:
+        >>> list(hw.head_scores(model).as_dict())[:3]
+        ['previous_token', 'duplicate_token', 'induction']
+
     Attributes:
         previous_token: attention to the token before, 0 to 1 (as are all but entropy).
         duplicate_token: attention to earlier copies of the query's own token; NaN where no token repeats.
@@ -72,6 +76,11 @@ class HeadScores:
 def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None = None) -> Maps:
     """The attention weights of every head on some prompts, whatever attention implementation the model uses.
 
+    Example:
+        >>> maps = hw.attention_patterns(model, ids)
+        >>> maps.shape                                                     # [prompt, layer, head, query, key]
+        torch.Size([4, 12, 12, 14, 14])
+
     Args:
         model: a GPT2LMHeadModel, or a module that holds one.
         ids: token ids, right-padded, `[prompt, position]`.
@@ -103,6 +112,11 @@ def head_scores(
     seed: int = 0,
 ) -> HeadScores:
     """Score every head: what it attends to on random repeated tokens, and how widely on given prompts.
+
+    Example:
+        >>> scores = hw.head_scores(model)
+        >>> scores.induction.shape                                         # [layer, head]
+        torch.Size([12, 12])
 
     `previous_token`, `duplicate_token` and `induction` are read on doubled random sequences (see
     `doubled_sequences`), where attention by position and by content cannot be confused with attention by

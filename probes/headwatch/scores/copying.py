@@ -21,6 +21,11 @@ _FAR = 1e3
 def copying_scores(model: nn.Module) -> Float[Tensor, "layer head"]:
     """Σλ / Σ|λ| over the eigenvalues λ of each head's token-to-logit map W_E W_V W_O W_U (Elhage et al. 2021).
 
+    Example:
+        >>> scores = hw.copying_scores(model)                              # [layer, head]
+        >>> bool((scores.abs() <= 1).all())
+        True
+
     1 where attending to a token raises that token's own logit in every direction (a copying head), −1 where it
     lowers it, near 0 for neither. Both LayerNorms are folded into the maps (mean and gain, but not the division
     by each token's own spread), biases are left out, and the mean logit is taken off. The maps are found by

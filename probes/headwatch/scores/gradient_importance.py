@@ -61,12 +61,12 @@ class GradientHeadImportance(Metric):
         loss_scale: what the loss was multiplied by before `backward`, such as 1 / accumulated batches or a
             gradient scaler's scale; gradients are divided by it.
 
-    Example::
-
-        importance = GradientHeadImportance(n_layers=12, n_heads=12)
-        with importance.attached(model):
-            model(ids, labels=ids).loss.backward()
-        importance.compute()["raw"]  # [layer, head]
+    Example:
+        >>> importance = hw.GradientHeadImportance(n_layers=12, n_heads=12)
+        >>> with importance.attached(model):
+        ...     model(ids, labels=ids).loss.backward()
+        >>> importance.compute()["raw"].shape                              # [layer, head]
+        torch.Size([12, 12])
     """
 
     full_state_update = False

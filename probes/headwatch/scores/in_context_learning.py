@@ -27,6 +27,11 @@ def in_context_learning_score(
 ) -> Float[Tensor, " prompt"]:
     """Loss at a late token minus loss at an early one, in nats: below 0 where context helps (Olsson et al. 2022).
 
+    Example:
+        >>> prompts = torch.randint(len(tokenizer), (2, 60))               # [prompt, position]
+        >>> hw.in_context_learning_score(model, prompts, early=10, late=60).shape
+        torch.Size([2])
+
     Args:
         model: a GPT2LMHeadModel, or a module that holds one.
         ids: prompts of at least `late` real tokens, `[prompt, position]`.

@@ -16,6 +16,11 @@ from torch import Tensor
 class Combined:
     """The mean exact effect, estimated from few exact and many approximate effects.
 
+    Example:
+        >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        >>> hw.control_variate(x, x, torch.arange(9.0)).n_all
+        9
+
     Attributes:
         mean: the estimate, `[*dims]`, in the metric's unit.
         stderr: its standard error as an estimate of the mean over all prompts like these, `[*dims]`.
@@ -39,6 +44,13 @@ def control_variate(
     folds: int | None = None,
 ) -> Combined:
     """mean_n(x) − c · (mean_n(a) − mean_N(a)) with c = cov(x, a) / var(a), per head or whatever `dims` are.
+
+    Example:
+        >>> approximate = hw.attribute_heads(model, pairs).per_pair        # on all pairs
+        >>> exact = hw.patch_activations(model, pairs[:4]).per_pair        # on few
+        >>> both = hw.control_variate(exact, approximate[:4], approximate)
+        >>> both.mean.shape                                                # [layer, head]
+        torch.Size([12, 12])
 
     The n pairs are a random subset of the N. Without folds c is fitted on the same n pairs, which biases the mean
     by O(1/n). With folds each fold's c comes from the other folds, and its control is centred on the pairs that

@@ -34,6 +34,10 @@ def make(
 ) -> PromptPairs:
     """The pairs of a task by its name.
 
+    Example:
+        >>> hw.tasks.make("ioi", tokenizer, n=4)
+        PromptPairs(4 pairs of up to 14 tokens, metric 'logit_diff')
+
     Args:
         name: one of `TASKS`.
         tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; `induction` needs none, and with

@@ -1,0 +1,42 @@
+"""What the examples in docstrings have at hand: a GPT-2 of GPT-2 small's layers and heads, prompts, and files."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import headwatch as hw
+from tests.headwatch.page.fake_run import write_run
+from tests.models import tiny_gpt2
+from tests.tokenizers import word_level
+
+TEXT = """When Mary and John went to the store, John gave a drink to
+After While Once Since Before Then sat in met at sold handed came passed worked sent left for brought drove . offered
+James Robert Michael William David Richard Joseph Thomas Elizabeth Jennifer Jessica Sarah
+garden restaurant school hospital office house station ring kiss bone basketball computer necklace snack book"""
+
+
+@pytest.fixture(scope="session")
+def words():
+    """A tokenizer in whose vocabulary each word of some IOI sentences is one token."""
+    return word_level(re.findall(r"\w+|[^\w\s]", TEXT))
+
+
+@pytest.fixture(scope="session")
+def folder(words, tmp_path_factory):
+    """The files that an example may read: prompt pairs, a run, and a tokenizer for which no hub is asked."""
+    folder = tmp_path_factory.mktemp("examples")
+    words.save_pretrained(folder / "gpt2")
+    hw.tasks.ioi(words, n=4).to_jsonl(folder / "pairs.jsonl")
+    write_run(folder / "headwatch_runs" / "my-run", name="my-run", passes=3, frames=1)
+    return folder
+
+
+@pytest.fixture
+def at_hand(words, folder, monkeypatch):
+    """The names that an example may use, in the folder with the files."""
+    monkeypatch.chdir(folder)
+    pairs = hw.PromptPairs.from_jsonl(Path("pairs.jsonl"), words)
+    model = tiny_gpt2(n_layer=12, n_head=12, n_embd=48, n_positions=64, vocab_size=len(words))
+    return {"hw": hw, "torch": torch, "model": model, "tokenizer": words, "pairs": pairs, "ids": pairs.clean}
