@@ -15,6 +15,7 @@ from torch import Tensor
 from headwatch.cell_names import Head
 from headwatch.engine.experiment import NewValues
 from headwatch.interventions.batch import Batch, Sweep
+from headwatch.interventions.write_heads import write_heads
 from headwatch.model import gpt2
 from headwatch.model.activation_names import act_name
 from headwatch.model.hooked_model import HookedGPT2, HookFunction, HookPoint
@@ -120,7 +121,7 @@ class HooksBackend:
         for layer, head in self.sweep.paths.receivers:
             names.setdefault(act_name(self.sweep.paths.into, layer), []).append(head)
         seen = self._cache(batch, list(names), sent)
-        return [(name, _write_heads(heads, seen[name])) for name, heads in names.items()]
+        return [(name, write_heads(heads, seen[name])) for name, heads in names.items()]
 
     def _frozen(self, batch: Batch) -> Mapping[str, Tensor]:
         """What every head, and every MLP where they are frozen, writes in the run without intervention."""
@@ -133,17 +134,6 @@ class HooksBackend:
 
 def _always(value: Tensor) -> HookFunction:
     return lambda old, hook: value
-
-
-def _write_heads(heads: Sequence[int], new: Tensor) -> HookFunction:
-    """A hook function that writes several heads' q, k, v or z."""
-
-    def function(value: Tensor, hook: HookPoint) -> Tensor:
-        replaced = value.clone()
-        replaced[:, :, heads] = new[:, :, heads]
-        return replaced
-
-    return function
 
 
 def _replace(sweep: Sweep, new: Tensor, unit: int | None, position: int | None) -> HookFunction:

@@ -4,7 +4,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -28,7 +27,7 @@ from headwatch.interventions.batching import (
     same_length_groups,
     trim,
 )
-from headwatch.interventions.options import Options, Progress
+from headwatch.interventions.options import Options, Progress, in_precision
 from headwatch.interventions.sites import DIRECTIONS, Replacement, replacement
 from headwatch.interventions.spec import make_spec
 from headwatch.metrics import Metric, MetricList
@@ -67,7 +66,7 @@ def run_sweep(
         RuntimeError: the engine is asked for and can't follow the model.
     """
     chosen = Options.of(options)
-    with attach(model) as hooked, probing(hooked.model), _precision(chosen.precision, hooked.model.device):
+    with attach(model) as hooked, probing(hooked.model), in_precision(chosen.precision, hooked.model.device):
         pairs.check(hooked.layout)
         pairs = pairs.to(hooked.model.device)
         spec = make_spec(hooked.layout, pairs, site, kind, metric, chosen, sets=sets, paths=paths)
@@ -79,11 +78,6 @@ def run_sweep(
     if isinstance(metric, list | tuple):
         return {one.name: found[one.name] for one in spec.metrics}
     return found[spec.metric.name]
-
-
-def _precision(name: str | None, device: torch.device) -> AbstractContextManager[object]:
-    """The precision of products: as the model and its surroundings have it, or bfloat16."""
-    return nullcontext() if name is None else torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from headwatch.interventions.arguments import function_or_none, switch, whole_number
@@ -137,6 +139,11 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "seed": _seed,
     "progress": function_or_none,
 }
+
+
+def in_precision(name: Precision | None, device: torch.device) -> AbstractContextManager[object]:
+    """The precision of products: as the model and its surroundings have it, or bfloat16."""
+    return nullcontext() if name is None else torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def spell_out_options(function: F) -> F:

@@ -185,6 +185,41 @@ def test_ablated_patterns_of_a_linear_metric_are_exact(kind: str) -> None:
     torch.testing.assert_close(estimate.per_pair[:, 2], exact.per_pair[:, 2], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("target", ["denoise", "noise", "mean", "resample"])
+def test_one_more_head_where_some_are_replaced(target: str) -> None:
+    model, pairs, given = tiny_gpt2(), random_pairs(4, 7), [(0, 1), (2, 3)]
+    metric, options = metrics.activation("attn_out2", neuron=11), {"given": given, "layers": 2}
+    estimate = attribute_heads(model, pairs, target=target, metric=metric, **options)
+    if target in ("denoise", "noise"):
+        exact = patch_activations(model, pairs, direction=target, metric=metric, **options)
+    else:
+        exact = ablate(model, pairs, kind=target, metric=metric, **options)
+    for part in ("per_pair", "clean", "given", "not_intervened"):
+        torch.testing.assert_close(getattr(estimate, part), getattr(exact, part), rtol=1e-3, atol=1e-5)
+    assert (exact.given - exact.clean).abs().max() > 0.01
+    assert estimate.per_pair[:, 0, 3].abs().max() < 1e-6
+    assert exact.per_pair[:, 0, :3].abs().max() > 0.01
+
+
+@pytest.mark.parametrize("site", ["z", "k", "pattern"])
+def test_chosen_layers_and_heads_are_those_of_all(site: str) -> None:
+    model, pairs = tiny_gpt2(), random_pairs(4, 7)
+    every = attribute_heads(model, pairs, site=site)
+    some = attribute_heads(model, pairs, site=site, layers=[2, 0], heads=[3, 1])
+    torch.testing.assert_close(some.per_pair, every.per_pair[:, [2, 0]][:, :, [3, 1]])
+    assert dict(some.coords) == {"layer": (2, 0), "head": (3, 1)}
+
+
+def test_bf16_is_near_and_not_the_same() -> None:
+    model, pairs = tiny_gpt2(noise=0.1), random_pairs(6)
+    full, rough = attribute_heads(model, pairs), attribute_heads(model, pairs, precision="bf16")
+    with torch.autocast("cpu", torch.bfloat16):
+        around = attribute_heads(model, pairs)
+    assert rough.per_pair.equal(around.per_pair)
+    error = (rough.per_pair - full.per_pair).abs().max() / full.per_pair.abs().max()
+    assert 1e-4 < error < 0.2
+
+
 def test_small_changes_agree_with_exact_patching() -> None:
     model = tiny_gpt2()
     pairs = random_pairs(6, 8)
@@ -298,6 +333,14 @@ def test_what_cannot_be_attributed_says_why() -> None:
         attribute_heads(model, pairs, by_position=True)
     with pytest.raises(ValueError, match="prompts of one length"):
         attribute_heads(model, pairs, target="position_mean")
+    with pytest.raises(ValueError, match="engine='exact' has no effect on a first-order estimate"):
+        attribute_heads(model, pairs, engine="exact")
+    with pytest.raises(ValueError, match="max_tokens_per_batch= has no effect on a first-order estimate"):
+        attribute_heads(model, pairs, max_tokens_per_batch=10)
+    with pytest.raises(ValueError, match="given= has no effect at site='q'"):
+        attribute_heads(model, pairs, site="q", given=[(0, 1)])
+    with pytest.raises(ValueError, match="accuracy has no gradient"):
+        attribute_heads(model, pairs, metric=["loss", "accuracy"])
     frozen = copy.deepcopy(model).requires_grad_(False)
     with pytest.raises(ValueError, match="no gradient with respect to any head's z"):
         attribute_heads(frozen, pairs, metric=metrics.activation("resid_pre0", neuron=1))

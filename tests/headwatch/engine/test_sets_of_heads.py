@@ -85,6 +85,48 @@ def test_given_heads_by_position():
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ["exact", "hooks"])
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_one_more_head_patched_where_some_are(direction, engine):
+    model, pairs, given = tiny_gpt2(seed=6), random_pairs(3, 6, shared=2), [(1, 2), (0, 3)]
+    effects = hw.patch_activations(model, pairs, direction=direction, given=given, engine=engine)
+    base, other = (pairs.corrupted, pairs.clean) if direction == "denoise" else (pairs.clean, pairs.corrupted)
+    new = forward(model, other)[1]
+
+    def difference(heads):
+        def edit(name, value):
+            value = value.clone()
+            for layer, head in heads:
+                if name == f"blocks.{layer}.attn.hook_z":
+                    value[:, :, head] = new[name][:, :, head]
+            return value
+
+        logits = forward(model, base, edit=edit)[0][:, -1]
+        return logits.gather(1, pairs.answer[:, None])[:, 0] - logits.gather(1, pairs.foil[:, None])[:, 0]
+
+    before = difference(given)
+    torch.testing.assert_close(effects.given, before, rtol=0, atol=1e-4)
+    torch.testing.assert_close(effects.not_intervened, before, rtol=0, atol=1e-4)
+    expected = [[difference([*given, (layer, head)]) - before for head in range(4)] for layer in range(3)]
+    close(effects.per_pair, torch.stack([torch.stack(row, 1) for row in expected], 1).double())
+    whole = effects.clean.mean() - effects.corrupted.mean()
+    normalized = (before.mean() + effects.mean - effects.corrupted.mean()) / whole
+    torch.testing.assert_close(effects.normalized, normalized, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["exact", "hooks"])
+def test_chosen_heads_of_each_layer_are_those_of_all(engine):
+    model, pairs = tiny_gpt2(seed=7), random_pairs(3, 6, shared=2)
+    every = hw.patch_activations(model, pairs, "v", by_position=True)
+    some = hw.patch_activations(
+        model, pairs, "v", by_position=True, layers=[2, 0], heads=[3, 1], engine=engine
+    )
+    close(some.per_pair, every.per_pair[:, [2, 0]][:, :, [3, 1]].double())
+    assert dict(some.coords) == {"layer": (2, 0), "head": (3, 1), "position": tuple(range(6))}
+    paths = hw.patch_paths(model, pairs, heads=2, engine=engine)
+    close(paths.per_pair, hw.patch_paths(model, pairs).per_pair[:, :, [2]].double())
+
+
 def test_hooks_give_the_same():
     model, pairs = tiny_gpt2(seed=3), random_pairs(3, 5)
     given = [(0, 1), (1, 1)]

@@ -15,6 +15,7 @@ QUESTIONS = {
     "denoising": lambda m, p, **more: hw.patch_activations(m, p, **more),
     "noising": lambda m, p, **more: hw.patch_activations(m, p, "v", direction="noise", **more),
     "paths": lambda m, p, **more: hw.patch_paths(m, p, [(2, 1), (1, 3)], receiver_input="v", **more),
+    "attribution": lambda m, p, **more: hw.attribute_heads(m, p, **more),
 }
 AT_THE_ANSWER = ["logit_diff", "loss", "kl"]
 SWEEPS = [name for name in QUESTIONS if name != "attribution"]
@@ -97,6 +98,13 @@ def test_hooks_take_one_forward_for_all():
     metrics = ["loss", "sequence_loss", hw.metrics.activation("z1", head=0, neuron=1)]
     hw.ablate_heads(model, pairs, kind="zero", metric=metrics, engine="hooks")
     assert len(shapes) == 1 + 3 * 4
+
+
+def test_attribution_runs_forward_once_for_all():
+    model, pairs = tiny_gpt2(), random_pairs(2, 5)
+    shapes = calls_of(model.transformer.h[0].ln_1)
+    hw.attribute_heads(model, pairs, metric=AT_THE_ANSWER)
+    assert len(shapes) == 2
 
 
 def test_progress_counts_pairs_over_all_sweeps():
