@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from headwatch.metrics import METRICS
+from headwatch.tasks import TASKS
 from tests.models import random_pairs, tiny_gpt2
 from tests.tokenizers import word_level
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 SECTIONS = dict(re.findall(r"^## (Adding .*)\n((?:(?!^## ).*\n?)*)", TEXT, flags=re.M))
-WORDS = ["If", "today", "is", "then", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+WORDS = ["If", "today", "is", "then", "tomorrow", *DAYS]
 
 
 def blocks(section):
@@ -22,12 +24,12 @@ def blocks(section):
 @pytest.fixture
 def registries(monkeypatch):
     """What the examples register is forgotten again."""
-    for registry in (METRICS,):
+    for registry in (METRICS, TASKS):
         monkeypatch.setattr(registry, "_known", dict(registry._known))
 
 
 def test_there_is_an_example_for_each_thing_that_people_add():
-    assert list(SECTIONS) == ["Adding a metric"]
+    assert list(SECTIONS) == ["Adding a metric", "Adding a task"]
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_the_changelog_starts_with_this_version_and_dates_every_one():
     released = [date.fromisoformat(found[2]) for found in versions]
     assert released == sorted(released, reverse=True)
     assert str(released[0]) == yaml.safe_load(read("CITATION.cff"))["date-released"]
+
+
+def test_every_module_that_the_changelog_says_has_moved_is_where_it_says():
+    table = read("CHANGELOG.md").partition("### Changed: places")[2].partition("### ")[0]
+    moved = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", table, flags=re.M)
+    assert len(moved) > 20
+    for old, new in moved:
+        import_module(new)
+        assert old != new
 
 
 def test_pre_commit_runs_the_same_linters_as_make_lint_and_downloads_nothing():
