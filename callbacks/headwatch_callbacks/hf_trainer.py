@@ -7,7 +7,7 @@ after step k stands at x = k, where this Trainer writes that step's loss.
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,30 +23,12 @@ from headwatch_callbacks.questions.ablation import HeadAblation
 from headwatch_callbacks.questions.attention_maps import AttentionMaps
 from headwatch_callbacks.questions.patching import ActivationPatching
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.trackers.guard import GuardedSink
-from headwatch_callbacks.trackers.options import TrackerOptions
-from headwatch_callbacks.trackers.record import RecordSink
-from headwatch_callbacks.trackers.wandb import WandbSink
+from headwatch_callbacks.trackers.guarded import GuardedTracker
+from headwatch_callbacks.trackers.run_recorder import RunRecorder
+from headwatch_callbacks.trackers.settings import Trackers
+from headwatch_callbacks.trackers.wandb import WandbRun, WandbTracker
 
 Asking = HeadAblation | ActivationPatching | AttentionMaps
-
-
-class WandbRun:
-    """The wandb run that the Trainer's own integration started, written to directly.
-
-    `trainer.log()` inside a callback would eat the Trainer's own rows.
-    """
-
-    @property
-    def experiment(self) -> Any:
-        """The run."""
-        import wandb
-
-        return wandb.run
-
-    def log_metrics(self, values: Mapping[str, Any], step: int) -> None:
-        """Log one pass in one call, with the Trainer's own x beside it."""
-        self.experiment.log({**values, "train/global_step": step})
 
 
 class HeadwatchCallback(TrainerCallback):
@@ -62,7 +44,7 @@ class HeadwatchCallback(TrainerCallback):
     """
 
     def __init__(
-        self, probes: Sequence[Asking], record: str | Path, trackers: TrackerOptions | None = None
+        self, probes: Sequence[Asking], record: str | Path, trackers: Trackers | None = None
     ) -> None:
         for probe in probes:
             if not isinstance(probe, Asking):
@@ -71,8 +53,8 @@ class HeadwatchCallback(TrainerCallback):
         if len(set(labels)) < len(labels):
             raise ValueError(f"two probes write one series ({', '.join(labels)}): tell them apart with name=")
         self.probes, self.folder = list(probes), Path(record)
-        self.options = trackers or TrackerOptions()
-        self._sinks: list[GuardedSink] = []
+        self.settings = trackers or Trackers()
+        self._trackers: list[GuardedTracker] = []
         self._gpt2: GPT2LMHeadModel | None = None
         self._last: dict[str, int] = {}
         self._failed: set[str] = set()
@@ -93,12 +75,11 @@ class HeadwatchCallback(TrainerCallback):
             self._gpt2 = find_gpt2(kwargs["model"])
             for probe in self.probes:
                 probe.prepare(self._gpt2)
-            self._record = RecordSink(self.folder, layout(self._gpt2))
-            # finish() of a record takes no report, and is given none.
-            self._sinks = [GuardedSink(self._record, "the record")]  # type: ignore[arg-type]
+            self._record = RunRecorder(self.folder, layout(self._gpt2))
+            self._trackers = [GuardedTracker(self._record, "the record")]
             if "wandb" in (args.report_to or []):
-                self._sinks.append(
-                    GuardedSink(WandbSink(WandbRun(), self.options, "train/global_step"), "wandb")
+                self._trackers.append(
+                    GuardedTracker(WandbTracker(WandbRun(), self.settings, "train/global_step"), "wandb")
                 )
         first = [probe for probe in self.probes if probe.schedule.before_first and state.global_step == 0]
         self._run(first, state)
@@ -133,23 +114,23 @@ class HeadwatchCallback(TrainerCallback):
     ) -> None:
         """Put the losses that the Trainer logs beside the probes in the record."""
         losses = {name: float(value) for name, value in (kwargs.get("logs") or {}).items() if "loss" in name}
-        for sink in self._sinks[:1] if losses else ():
-            sink.attempt(partial(self._record.scalars, state.global_step, losses))
+        for tracker in self._trackers[:1] if losses else ():
+            tracker.attempt(partial(self._record.scalars, state.global_step, losses))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Probe the trained model, write the report, and close."""
         self._run([probe for probe in self.probes if probe.schedule.at_end], state)
-        if not self._sinks:
+        if not self._trackers:
             return
         with keeping_rng():
-            record, *trackers = self._sinks
+            record, *trackers = self._trackers
             record.finish()
             written = self._report()
             for tracker in trackers:
                 tracker.finish(written)
-        self._sinks, self._gpt2 = [], None
+        self._trackers, self._gpt2 = [], None
 
     def _run(self, probes: Sequence[Asking], state: TrainerState) -> None:
         """One pass of each probe that has none at this step yet; on the first process only."""
@@ -171,8 +152,8 @@ class HeadwatchCallback(TrainerCallback):
             return
         seconds, epoch = time.perf_counter() - started, int(state.epoch or 0)
         result = ProbeResult(probe.probe, probe.label, state.global_step, epoch, seconds, **vars(found))
-        for sink in self._sinks:
-            sink.write(result)
+        for tracker in self._trackers:
+            tracker.write(result)
 
     def _warn_once(self, label: str, error: Exception) -> None:
         if label not in self._failed:

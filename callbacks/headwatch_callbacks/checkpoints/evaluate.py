@@ -23,7 +23,7 @@ from headwatch_callbacks.questions.attention_maps import AttentionMaps
 from headwatch_callbacks.questions.patching import ActivationPatching
 from headwatch_callbacks.questions.prompt_source import TaskPairs
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.trackers.record import RecordSink
+from headwatch_callbacks.trackers.run_recorder import RunRecorder
 
 PROBES = ("ablation", "patching", "patterns")
 Asking = HeadAblation | ActivationPatching | AttentionMaps
@@ -245,16 +245,16 @@ def run(
 def _share(fabric: Fabric, evaluation: Evaluation, todo: list[Pass], watch: Watch | None) -> None:
     """This process's share of the passes."""
     probes = evaluation.questions.callbacks()
-    sink: RecordSink | None = None
+    recorder: RunRecorder | None = None
     for each in todo[fabric.global_rank :: fabric.world_size]:
         given = (evaluation.config, evaluation.prefix) if is_lightning(each.checkpoint) else ()
         model = load_gpt2(each.checkpoint, *given)
         fabric.to_device(model)
-        sink = sink or RecordSink(evaluation.record, layout(model))
+        recorder = recorder or RunRecorder(evaluation.record, layout(model))
         for place in each.probes:
-            sink.write(_ask(probes[place], model, each, watch))
-    if sink is not None:
-        sink.finish()
+            recorder.write(_ask(probes[place], model, each, watch))
+    if recorder is not None:
+        recorder.finish()
 
 
 def _ask(probe: Asking, model: GPT2LMHeadModel, at: Pass, watch: Watch | None) -> ProbeResult:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from headwatch_callbacks.cli.told import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
 
 if TYPE_CHECKING:
     from headwatch_callbacks.checkpoints.evaluate import Evaluation

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headwatch_callbacks.cli.told import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
 
 
 class Format(StrEnum):

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwatch_callbacks.cli.told import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
 
 pairs = typer.Typer(help="Check a file of prompt pairs, or make one.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwatch_callbacks.cli.told import failing_in_one_sentence
+from headwatch_callbacks.cli.errors import failing_in_one_sentence
 
 if TYPE_CHECKING:
     from headwatch.pictures.cell_map import CellMap

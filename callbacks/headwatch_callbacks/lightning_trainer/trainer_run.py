@@ -1,4 +1,4 @@
-"""What the headwatch callbacks of one Trainer share: the record, the sinks, and the time that probes took."""
+"""What the headwatch callbacks of one Trainer share: the record, the trackers, and the time that probes took."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ from headwatch.model.gpt2 import GPT2Layout
 from headwatch.page import report
 from headwatch_callbacks.lightning_trainer.ranks import from_rank_zero
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.trackers import GuardedSink, sinks_for
-from headwatch_callbacks.trackers.record import RecordSink
+from headwatch_callbacks.trackers import GuardedTracker, trackers_for
+from headwatch_callbacks.trackers.run_recorder import RunRecorder
 
 
 class Run:
@@ -30,8 +30,8 @@ class Run:
     def __init__(self) -> None:
         self.folder: Path | None = None
         self.seconds = 0.0
-        self._trackers: list[GuardedSink] = []
-        self._record: RecordSink | None = None
+        self._trackers: list[GuardedTracker] = []
+        self._record: RunRecorder | None = None
         self._started: float | None = None
         self._stopped: float | None = None
         self._losses: dict[str, float] = {}
@@ -62,8 +62,8 @@ class Run:
                 " folder, or go on with that run by trainer.fit(..., ckpt_path=...)"
             )
         if trainer.is_global_zero:
-            self._record = RecordSink(self.folder, layout)
-            self._trackers = sinks_for(trainer)
+            self._record = RunRecorder(self.folder, layout)
+            self._trackers = trackers_for(trainer)
 
     def write(self, result: ProbeResult) -> None:
         """Give a result to the record and to every tracker."""
@@ -124,7 +124,7 @@ class Run:
         for tracker in self._trackers:
             tracker.finish(written)
         self._trackers = []
-        self._to_record(RecordSink.finish)
+        self._to_record(lambda record: record.finish())
         self._record = None
 
     def _write_report(self) -> Path | None:
@@ -137,7 +137,7 @@ class Run:
             )
             return None
 
-    def _to_record(self, action: Callable[[RecordSink], None]) -> None:
+    def _to_record(self, action: Callable[[RunRecorder], None]) -> None:
         if self._record is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""What one probe pass hands to the sinks: effects, scores or attention maps, and when they were taken."""
+"""What one pass hands to the record and the trackers: effects, scores or attention maps, and when they were taken."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -20,8 +20,8 @@ from headwatch_callbacks.trackers.importance import (
     head_maps,
     measures_importance,
 )
-from headwatch_callbacks.trackers.options import TrackerOptions
 from headwatch_callbacks.trackers.pictures import head_map, mosaic
+from headwatch_callbacks.trackers.settings import Trackers
 
 Pictures = dict[str, Image.Image]
 Draw = Callable[[ProbeResult], Pictures]
@@ -99,7 +99,7 @@ class Album:
     The colour scale of a series only ever widens, so that neighbouring steps compare by eye.
     """
 
-    options: TrackerOptions
+    settings: Trackers
     _limits: dict[str, float] = field(default_factory=dict)
     _cadences: dict[str, Cadence] = field(default_factory=dict)
     _skipped: dict[str, tuple[ProbeResult, Draw]] = field(default_factory=dict)
@@ -122,10 +122,10 @@ class Album:
     def _mosaic(self, result: ProbeResult) -> Pictures:
         if result.frame is None:
             return {}
-        return self._draw(result, f"{result.label}/attention", self.options.mosaic_every, _draw_mosaic)
+        return self._draw(result, f"{result.label}/attention", self.settings.mosaic_every, _draw_mosaic)
 
     def _draw(self, result: ProbeResult, name: str, stride: int, draw: Draw) -> Pictures:
-        fresh = Cadence(self.options.pictures_at_full_rate, stride)
+        fresh = Cadence(self.settings.pictures_at_full_rate, stride)
         if not self._cadences.setdefault(name, fresh).due():
             self._skipped[name] = (result, draw)
             return {}

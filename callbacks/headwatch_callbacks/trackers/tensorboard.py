@@ -5,56 +5,37 @@ HParams are left untouched.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.trackers.content import Album, Pictures, numbers
+from headwatch_callbacks.trackers.content import Pictures
 from headwatch_callbacks.trackers.importance import TABLE_COLUMNS, table_rows
-from headwatch_callbacks.trackers.options import TrackerOptions
-
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import TensorBoardLogger
+from headwatch_callbacks.trackers.picture_tracker import PictureTracker
 
 _MOST_ROWS = 20  # a table of a label's strongest heads, as text
 
 
-class TensorBoardSink:
-    """Sends passes to TensorBoard's event file.
+class TensorBoardTracker(PictureTracker):
+    """Sends passes to the event file of a TensorBoardLogger."""
 
-    Args:
-        logger: the Trainer's TensorBoardLogger.
-        options: per-head series are sent only when `per_head=True`.
-    """
+    def _send_pass(self, result: ProbeResult, values: dict[str, float], pictures: Pictures) -> None:
+        self.logger.log_metrics(values, step=result.step)
+        self._send_pictures(pictures, result.step)
 
-    def __init__(self, logger: "TensorBoardLogger", options: TrackerOptions) -> None:
-        self.logger = logger
-        self._per_head = bool(options.per_head)
-        self._album = Album(options)
-        self._fresh: dict[str, ProbeResult] = {}
+    def _send_pictures(self, pictures: Pictures, step: int) -> None:
+        for name, picture in pictures.items():
+            self.logger.experiment.add_image(name, np.asarray(picture), global_step=step, dataformats="HWC")
 
-    def write(self, result: ProbeResult) -> None:
-        """Send one pass."""
-        self._fresh[result.label] = result
-        self.logger.log_metrics(numbers(result, self._per_head), step=result.step)
-        self._draw(self._album.add(result), result.step)
-
-    def finish(self, report: Path | None = None) -> None:
-        """Send the pictures that were skipped last, and the strongest heads of each label as text."""
-        for result, pictures in self._album.last():
-            self._draw(pictures, result.step)
-        for label, result in self._fresh.items():
-            tag = f"HeadImportance/{label}"
-            self.logger.experiment.add_text(tag, _markdown(result), global_step=result.step)
-        self._fresh = {}
+    def _send_end(self, results: list[ProbeResult], report: Path | None) -> None:
+        # A text replaces none of its step: only what has a new pass is written.
+        for result in results:
+            if result.label in self._fresh:
+                tag = f"HeadImportance/{result.label}"
+                self.logger.experiment.add_text(tag, _markdown(result), global_step=result.step)
         if report is not None:
             self.logger.experiment.add_text("headwatch/report", f"The report of this run: `{report}`")
         self.logger.experiment.flush()
-
-    def _draw(self, pictures: Pictures, step: int) -> None:
-        for name, picture in pictures.items():
-            self.logger.experiment.add_image(name, np.asarray(picture), global_step=step, dataformats="HWC")
 
 
 def _markdown(result: ProbeResult) -> str:

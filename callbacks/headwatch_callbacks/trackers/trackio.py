@@ -1,4 +1,4 @@
-"""trackio, Hugging Face's local-first tracker: a Lightning logger for it, and its sink.
+"""trackio, Hugging Face's local-first tracker: a Lightning logger for it, and its tracker.
 
 Lightning has no logger for trackio, so this is one: `Trainer(logger=TrackioLogger("my-project"))`.
 """
@@ -12,9 +12,9 @@ from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.trackers.content import Album, Pictures, numbers, summary
-from headwatch_callbacks.trackers.importance import TABLE_COLUMNS, table_rows
-from headwatch_callbacks.trackers.options import TrackerOptions
+from headwatch_callbacks.trackers.content import Pictures, summary
+from headwatch_callbacks.trackers.importance import TABLE_COLUMNS
+from headwatch_callbacks.trackers.picture_tracker import PictureTracker, all_rows
 
 
 class TrackioLogger(Logger):
@@ -81,48 +81,30 @@ class TrackioLogger(Logger):
             self._run = None
 
 
-class TrackioSink:
-    """Sends passes to a trackio run.
+class TrackioTracker(PictureTracker):
+    """Sends passes to a trackio run, through a `TrackioLogger`: one call a pass."""
 
-    Args:
-        logger: the Trainer's TrackioLogger.
-        options: per-head series are sent only when `per_head=True`.
-    """
+    def _send_pass(self, result: ProbeResult, values: dict[str, float], pictures: Pictures) -> None:
+        self.logger.log_metrics({**values, **_images(pictures)}, step=result.step)
 
-    def __init__(self, logger: TrackioLogger, options: TrackerOptions) -> None:
-        self.logger = logger
-        self._per_head = bool(options.per_head)
-        self._album = Album(options)
-        self._latest: dict[str, ProbeResult] = {}
-        self._fresh = False
+    def _send_pictures(self, pictures: Pictures, step: int) -> None:
+        self.logger.log_metrics(_images(pictures), step=step)
 
-    def write(self, result: ProbeResult) -> None:
-        """Send one pass in one call."""
-        self._latest[result.label] = result
-        self._fresh = True
-        images = self._images(self._album.add(result))
-        self.logger.log_metrics({**numbers(result, self._per_head), **images}, step=result.step)
-
-    def finish(self, report: Path | None = None) -> None:
-        """Send the pictures that were skipped last, the table and the report."""
+    def _send_end(self, results: list[ProbeResult], report: Path | None) -> None:
         import trackio
 
-        for result, pictures in self._album.last():
-            self.logger.log_metrics(self._images(pictures), step=result.step)
         values: dict[str, Any] = {}
-        if self._fresh:
-            results = list(self._latest.values())
-            rows = [row for result in results for row in table_rows(result)]
-            values["HeadImportance"] = trackio.Table(columns=list(TABLE_COLUMNS), data=rows)
-            for result in results:
-                values |= summary(result)
+        if results:
+            values["HeadImportance"] = trackio.Table(columns=list(TABLE_COLUMNS), data=all_rows(results))
+        for result in results:
+            values |= summary(result)
         if report is not None:
             values["headwatch/report"] = trackio.Html(str(report))
         if values:
-            self.logger.log_metrics(values, step=max(each.step for each in self._latest.values()))
-        self._fresh = False
+            self.logger.log_metrics(values, step=self._last_step)
 
-    def _images(self, pictures: Pictures) -> dict[str, Any]:
-        import trackio
 
-        return {name: trackio.Image(picture) for name, picture in pictures.items()}
+def _images(pictures: Pictures) -> dict[str, Any]:
+    import trackio
+
+    return {name: trackio.Image(picture) for name, picture in pictures.items()}

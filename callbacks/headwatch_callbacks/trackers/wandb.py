@@ -5,73 +5,81 @@ which is what the hosted step slider scrubs, and a few scalars. At the end one i
 the head that matters most in the run's summary, and the HTML report. A pass costs about 10 ms.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.trackers.content import Album, Pictures, numbers, summary
-from headwatch_callbacks.trackers.importance import TABLE_COLUMNS, table_rows
-from headwatch_callbacks.trackers.options import TrackerOptions
+from headwatch_callbacks.trackers.content import Pictures, summary
+from headwatch_callbacks.trackers.importance import TABLE_COLUMNS
+from headwatch_callbacks.trackers.picture_tracker import PictureTracker, all_rows
+from headwatch_callbacks.trackers.settings import Trackers
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
 
-    from headwatch_callbacks.hf_trainer import WandbRun
+
+class WandbRun:
+    """The wandb run that a `transformers.Trainer`'s own integration started, in the place of a WandbLogger.
+
+    `trainer.log()` inside a callback would eat the Trainer's own rows.
+    """
+
+    @property
+    def experiment(self) -> Any:
+        """The `wandb.Run` of this process; None before the Trainer started one."""
+        import wandb
+
+        return wandb.run
+
+    def log_metrics(self, values: Mapping[str, Any], step: int) -> None:
+        """Log one pass in one call, with the Trainer's own x, `train/global_step`, beside it."""
+        self.experiment.log({**values, "train/global_step": step})
 
 
-class WandbSink:
+class WandbTracker(PictureTracker):
     """Sends passes to a wandb run.
 
     Args:
         logger: the Trainer's WandbLogger; its run is started at the first pass, not before.
-        options: per-head series are sent only when `per_head=True`.
+        settings: per-head series are sent only when `per_head=True`.
         x: the name under which the logger sends the step.
     """
 
     def __init__(
-        self, logger: "WandbLogger | WandbRun", options: TrackerOptions, x: str = "trainer/global_step"
+        self, logger: "WandbLogger | WandbRun", settings: Trackers, x: str = "trainer/global_step"
     ) -> None:
-        self.logger = logger
+        super().__init__(logger, settings)
         self._x = x
-        self._per_head = bool(options.per_head)
-        self._album = Album(options)
-        self._latest: dict[str, ProbeResult] = {}
-        self._fresh = False
+        self._defined = False
         self._report: Path | None = None
 
-    def write(self, result: ProbeResult) -> None:
-        """Send one pass in one call."""
-        if not self._latest:
-            self.logger.experiment.define_metric("headwatch/*", step_metric=self._x)
-            self.logger.experiment.define_metric("heads/*", step_metric=self._x)
-        self._latest[result.label] = result
-        self._fresh = True
-        values: dict[str, Any] = {"epoch": result.epoch, **numbers(result, self._per_head)}
-        self._log(values | _images(self._album.add(result)), result.step)
+    def _send_pass(self, result: ProbeResult, values: dict[str, float], pictures: Pictures) -> None:
+        if not self._defined:
+            for names in ("headwatch/*", "heads/*"):
+                self.logger.experiment.define_metric(names, step_metric=self._x)
+            self._defined = True
+        self.logger.log_metrics({"epoch": result.epoch, **values, **_images(pictures)}, step=result.step)
 
-    def finish(self, report: Path | None = None) -> None:
-        """Send the pictures that were skipped last, the table, the summary and the report."""
-        for result, pictures in self._album.last():
-            self._log(_images(pictures), result.step)
-        values = self._table() if self._fresh else {}
+    def _send_pictures(self, pictures: Pictures, step: int) -> None:
+        self.logger.log_metrics(_images(pictures), step=step)
+
+    def _send_end(self, results: list[ProbeResult], report: Path | None) -> None:
+        for result in results:
+            self.logger.experiment.summary.update(summary(result))
+        values = _table(results)
         if report is not None and report != self._report:
             values["headwatch/report"] = _html(report)
             self._report = report
         if values:
-            self._log(values, max(result.step for result in self._latest.values()))
-        self._fresh = False
+            self.logger.log_metrics(values, step=self._last_step)
 
-    def _table(self) -> dict[str, Any]:
-        import wandb
 
-        results = self._latest.values()
-        for result in results:
-            self.logger.experiment.summary.update(summary(result))
-        rows = [row for result in results for row in table_rows(result)]
-        return {"HeadImportance": wandb.Table(columns=list(TABLE_COLUMNS), data=rows)} if rows else {}
+def _table(results: list[ProbeResult]) -> dict[str, Any]:
+    import wandb
 
-    def _log(self, values: dict[str, Any], step: int) -> None:
-        self.logger.log_metrics(values, step=step)
+    rows = all_rows(results)
+    return {"HeadImportance": wandb.Table(columns=list(TABLE_COLUMNS), data=rows)} if rows else {}
 
 
 def _images(pictures: Pictures) -> dict[str, Any]:

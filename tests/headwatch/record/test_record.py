@@ -152,9 +152,9 @@ def test_prompts_come_back(writer):
 
 
 def test_notes_come_back(writer):
-    writer.note("warning", "the wandb sink failed")
+    writer.note("warning", "the wandb tracker failed")
     [note] = Record.read(writer.directory).notes
-    assert (note.level, note.message) == ("warning", "the wandb sink failed")
+    assert (note.level, note.message) == ("warning", "the wandb tracker failed")
 
 
 def test_a_resumed_run_goes_on_and_its_later_pass_counts(writer):

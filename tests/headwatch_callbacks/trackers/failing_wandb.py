@@ -14,7 +14,7 @@ import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-from headwatch_callbacks.trackers import sinks_for
+from headwatch_callbacks.trackers import trackers_for
 from tests.headwatch_callbacks.trackers.passes import ablation
 
 STEPS, FAILS_AT = 12, 6
@@ -47,12 +47,12 @@ class Probing(pl.Callback):
             self.fail()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        for sink in sinks_for(trainer):
-            sink.write(ablation(trainer.global_step))
+        for tracker in trackers_for(trainer):
+            tracker.write(ablation(trainer.global_step))
 
     def on_fit_end(self, trainer, pl_module):
-        for sink in sinks_for(trainer):
-            sink.finish()
+        for tracker in trackers_for(trainer):
+            tracker.finish()
 
 
 def kill():

@@ -3,7 +3,7 @@ import pytest
 
 from headwatch.pictures.colours import diverging
 from headwatch_callbacks.trackers.content import Album, Cadence, numbers, summary
-from headwatch_callbacks.trackers.options import TrackerOptions
+from headwatch_callbacks.trackers.settings import Trackers
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
 
 LABEL = "headwatch/ablation/z/mean/loss"
@@ -39,7 +39,7 @@ def test_the_summary_names_the_head_that_matters_most():
 
 
 def test_a_map_a_pass_and_a_mosaic_at_every_nth():
-    album = Album(TrackerOptions(mosaic_every=3))
+    album = Album(Trackers(mosaic_every=3))
     drawn = [set(album.add(patterns(step))) for step in range(5)]
     score, attention = "headwatch/patterns/induction/map", "headwatch/patterns/attention"
     assert drawn == [{score, attention}, {score}, {score}, {score, attention}, {score}]
@@ -49,7 +49,7 @@ def test_a_map_a_pass_and_a_mosaic_at_every_nth():
 
 
 def test_the_colour_scale_of_a_series_only_widens():
-    album = Album(TrackerOptions())
+    album = Album(Trackers())
     cell = np.asarray(album.add(ablation(values=[[1.0]]))[f"{LABEL}/map"])
     assert (cell == diverging(np.array([1.0]), 1.0)[0]).all(-1).any()
     album.add(ablation(values=[[4.0]]))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headwatch_callbacks.trackers.mlflow import MLFlowSink
-from headwatch_callbacks.trackers.options import TrackerOptions
+from headwatch_callbacks.trackers.mlflow import MLFlowTracker
+from headwatch_callbacks.trackers.settings import Trackers
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
 
 mlflow = pytest.importorskip("mlflow", reason="needs the extra headwatch[mlflow]")
@@ -29,11 +29,11 @@ def run(tmp_path_factory):
     logger = MLFlowLogger(
         tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_location=str(folder / "artifacts")
     )
-    sink = MLFlowSink(logger, TrackerOptions())
+    tracker = MLFlowTracker(logger, Trackers())
     for step in (0, 10):
-        sink.write(ablation(step))
-        sink.write(patterns(step))
-    sink.finish(report)
+        tracker.write(ablation(step))
+        tracker.write(patterns(step))
+    tracker.finish(report)
     logger.finalize("success")
     return logger.experiment, logger.run_id, folder
 
@@ -74,6 +74,6 @@ def test_names_that_mlflow_refuses_are_changed(run, tmp_path):
 
     store, place = f"sqlite:///{run[2]}/mlflow.db", str(tmp_path)
     logger = MLFlowLogger("names", tracking_uri=store, artifact_location=place)
-    MLFlowSink(logger, TrackerOptions(pictures_at_full_rate=1)).write(ablation(label="patching/post[3]:17"))
+    MLFlowTracker(logger, Trackers(pictures_at_full_rate=1)).write(ablation(label="patching/post[3]:17"))
     metrics = logger.experiment.get_run(logger.run_id).data.metrics
     assert "headwatch/patching/post_3__17/top_effect" in metrics

@@ -7,8 +7,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from headwatch_callbacks.trackers.options import TrackerOptions
-from headwatch_callbacks.trackers.tensorboard import TensorBoardSink
+from headwatch_callbacks.trackers.settings import Trackers
+from headwatch_callbacks.trackers.tensorboard import TensorBoardTracker
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
 
 LABEL = "headwatch/ablation/z/mean/loss"
@@ -19,12 +19,12 @@ def events(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorboard")
     logger = TensorBoardLogger(folder)
     logger.log_hyperparams({"lr": 0.1})
-    sink = TensorBoardSink(logger, TrackerOptions(per_head=True, mosaic_every=2))
+    tracker = TensorBoardTracker(logger, Trackers(per_head=True, mosaic_every=2))
     for step in (0, 10, 20, 30):
-        sink.write(ablation(step))
-        sink.write(patterns(step))
-    sink.finish(folder / "report.html")
-    sink.finish(folder / "report.html")
+        tracker.write(ablation(step))
+        tracker.write(patterns(step))
+    tracker.finish(folder / "report.html")
+    tracker.finish(folder / "report.html")
     logger.finalize("success")
     return EventAccumulator(logger.log_dir, size_guidance={"images": 0, "tensors": 0}).Reload()
 

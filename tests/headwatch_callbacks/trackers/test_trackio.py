@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from headwatch_callbacks.trackers.options import TrackerOptions
-from headwatch_callbacks.trackers.trackio import TrackioLogger, TrackioSink
+from headwatch_callbacks.trackers.settings import Trackers
+from headwatch_callbacks.trackers.trackio import TrackioLogger, TrackioTracker
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
 
 LABEL = "headwatch/ablation/z/mean/loss"
@@ -31,12 +31,12 @@ def logs(tmp_path_factory):
         report.write_text("<html>the report</html>")
         logger = TrackioLogger("project", "run", auto_log_cpu=False, auto_log_gpu=False)
         logger.log_hyperparams({"lr": 0.1})
-        sink = TrackioSink(logger, TrackerOptions(mosaic_every=2))
+        tracker = TrackioTracker(logger, Trackers(mosaic_every=2))
         for step in (0, 10):
-            sink.write(ablation(step))
-            sink.write(patterns(step))
+            tracker.write(ablation(step))
+            tracker.write(patterns(step))
         logger.finalize("success")
-        sink.finish(report)  # goes on with the same run
+        tracker.finish(report)  # goes on with the same run
         logger.finalize("success")
         return SQLiteStorage.get_logs("project", "run")
 

@@ -9,8 +9,8 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from headwatch_callbacks.trackers.importance import TABLE_COLUMNS
-from headwatch_callbacks.trackers.options import TrackerOptions
-from headwatch_callbacks.trackers.wandb import WandbSink
+from headwatch_callbacks.trackers.settings import Trackers
+from headwatch_callbacks.trackers.wandb import WandbTracker
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
 from tests.headwatch_callbacks.trackers.wandb_file import history, records, summary
 
@@ -33,13 +33,13 @@ def run(tmp_path_factory):
         patch.setenv("WANDB_SILENT", "true")
         patch.setenv("WANDB_MODE", "offline")  # WandbLogger(offline=True) sets this one for good
         to = logger(folder, "first")
-        sink = WandbSink(to, TrackerOptions(mosaic_every=2))
+        tracker = WandbTracker(to, Trackers(mosaic_every=2))
         for step in (0, 10, 20, 30):
-            sink.write(ablation(step))
-            sink.write(patterns(step))
+            tracker.write(ablation(step))
+            tracker.write(patterns(step))
         to.log_metrics({"train/loss": 1.5}, step=31)
         for _ in range(2):  # each of several probes may say that it is done
-            sink.finish(report)
+            tracker.finish(report)
         directory = Path(to.experiment.dir).parent
         to.experiment.finish()
     return directory
@@ -108,9 +108,9 @@ def test_the_report_is_attached_once_and_unchanged(run):
 def test_a_resumed_run_has_the_same_id_and_goes_on_along_x(run, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     to = logger(tmp_path, "first")
-    sink = WandbSink(to, TrackerOptions(per_head=True))
-    sink.write(ablation(40))
-    sink.finish()
+    tracker = WandbTracker(to, Trackers(per_head=True))
+    tracker.write(ablation(40))
+    tracker.finish()
     directory = Path(to.experiment.dir).parent
     to.experiment.finish()
     ids = {

@@ -7,9 +7,10 @@ from pathlib import Path
 from headwatch.model.gpt2 import GPT2Layout
 from headwatch.record import RecordWriter
 from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.trackers.tracker import Tracker
 
 
-class RecordSink:
+class RunRecorder(Tracker):
     """Writes results into a record; see `headwatch.record`.
 
     Args:
@@ -45,6 +46,6 @@ class RecordSink:
         """Append something that a reader should know; `level` is `info`, `warning` or `error`."""
         self._writer.note(level, message)
 
-    def finish(self) -> None:
-        """Close the record's file."""
+    def finish(self, report: Path | None = None) -> None:
+        """Close the record's file. The report, which is made from the record, is not put into it."""
         self._writer.close()

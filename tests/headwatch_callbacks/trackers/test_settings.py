@@ -2,7 +2,7 @@ import lightning.pytorch as pl
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from headwatch_callbacks.trackers import Trackers, sinks_for
+from headwatch_callbacks.trackers import Trackers, trackers_for
 from tests.headwatch_callbacks.trackers.passes import ablation
 
 
@@ -26,8 +26,8 @@ def test_options_below_one_are_refused(name):
 @pytest.mark.parametrize(("callbacks", "columns"), [([], 6), ([Trackers(per_head=False)], 0)])
 def test_the_callback_decides_what_the_loggers_get(tmp_path, callbacks, columns):
     one = trainer(tmp_path, *callbacks)
-    [sink] = sinks_for(one)
-    sink.write(ablation())
+    [tracker] = trackers_for(one)
+    tracker.write(ablation())
     assert sum(name.startswith("heads/") for name in one.logger.experiment.metrics[0]) == columns
 
 
@@ -35,7 +35,7 @@ def test_two_of_them_are_refused(tmp_path):
     one = trainer(tmp_path)
     one.callbacks.extend([Trackers(), Trackers(per_head=True)])
     with pytest.raises(ValueError, match=r"one Trackers\(\.\.\.\) callback, got 2"):
-        sinks_for(one)
+        trackers_for(one)
 
 
 def test_without_a_logger_it_could_not_take_effect(tmp_path):
