@@ -358,8 +358,10 @@ def test_chosen_neurons_are_called_by_their_numbers(open_page, tmp_path):
     assert picks(page) == ["L2N201"]
     page.click(HEADS, position=place_of(page, 0, 0))
     assert picks(page) == ["L1N200"]
+    # At step 2 the cells' two pairs hold 0 and 8, 2 and 10, 4 and 12, 6 and 14.
+    assert page.locator("#picks span").inner_text().startswith("4.00 ± ")
     page.hover(HEADS, position=place_of(page, 1, 0))
-    assert page.locator("#tip").inner_text().startswith("L2N200\n")
+    assert page.locator("#tip").inner_text().startswith("L2N200\nΔ loss (nats): 8.00 ± ")
     assert page.locator("#changes tbody button").all_inner_texts() == ["L2N201", "L2N200", "L1N201", "L1N200"]
     wait_until(page, "location.hash.includes('head=1.200')")
     assert picks(open_page(page.url)) == ["L1N200"]
@@ -373,6 +375,20 @@ def test_chosen_neurons_are_called_by_their_numbers(open_page, tmp_path):
         header, line = (text.split(",") for text in download.value.path().read_text().splitlines()[:2])
         at = header.index("layer")
         assert (header[at : at + 2], line[at : at + 2]) == (columns, first), card
+
+
+def test_a_label_that_goes_on_with_other_layers_is_two_series(open_page, tmp_path):
+    with RecordWriter(tmp_path / "run", name="x", model={}) as writer:
+        for step, layers in enumerate([(1, 2), (3, 4), (1, 2)]):
+            per_pair = torch.full((2, 2, 1), float(step))
+            coords = {"layer": layers, "head": (0,)}
+            effects = Effects(
+                per_pair, torch.ones(2), None, ("layer", "head"), "z", "mean", "loss", coords=coords
+            )
+            writer.effects(step, 0, "ablation", "a", effects, 0.0)
+    page = open_page(report([tmp_path / "run"], tmp_path / "out.html").as_uri())
+    found = page.evaluate("heads.view.run.headSeries().map((series) => [series.rows, series.steps])")
+    assert found == [[[1, 2], [0, 2]], [[3, 4], [1]]]
 
 
 def test_chosen_layers_are_called_by_their_numbers(open_page, tmp_path):

@@ -32,7 +32,7 @@ function logTicks(low, high) {
 
 /** Round whole steps. @type {(low: number, high: number, count: number) => number[]} */
 function stepTicks(low, high, count) {
-  return ticks(low, high, Math.max(1, Math.min(count, high - low))).filter(Number.isInteger);
+  return ticks(low, high, Math.max(1, Math.min(count, high - low)));
 }
 
 /**
