@@ -58,3 +58,13 @@ def test_attention_maps_are_packed_as_the_records_page_says(record):
         assert list(arrays) == ["prompt0"]
         assert arrays["prompt0"].shape == (1, 2, 6)
         assert arrays["prompt0"].flatten().tolist() == [85] * 12  # 1/3 in steps of 1/255
+
+
+def test_the_page_on_the_engine_says_what_each_of_its_files_does():
+    table = (
+        (ROOT / "docs" / "engine.md").read_text().partition("## The way of a question")[2].partition("##")[0]
+    )
+    rows = re.findall(r"^\| (`.+?) \| \w", table, flags=re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    files = {path.stem for path in (ROOT / "probes" / "headwatch" / "engine").glob("*.py")}
+    assert named == files - {"__init__"}
