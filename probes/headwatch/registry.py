@@ -79,7 +79,7 @@ def unknown(
     return ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}{hint}")
 
 
-def one_of(what: str, value: str, known: tuple[str, ...]) -> str:
+def one_of(what: str, value: Any, known: tuple[str, ...]) -> str:
     """The value, if it is one of the known ones.
 
     Raises:

@@ -98,8 +98,8 @@ def heads(name: str, value: object, *, at_least_one: bool = False) -> tuple[Head
 
 
 def _head(name: str, value: object) -> Head:
-    pair = [as_whole(each) for each in value] if isinstance(value, list | tuple | Tensor | np.ndarray) else []
-    match pair:
+    plain = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    match [as_whole(each) for each in plain] if isinstance(plain, list | tuple) else []:
         case [int(layer), int(head)]:
             return layer, head
     raise ValueError(f"{name}: {shown(value)} is no (layer, head): give heads such as [(9, 6), (9, 9)]")
