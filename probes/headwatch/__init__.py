@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from headwatch.effects.head_effects import HeadEffects
     from headwatch.model.activation_cache import ActivationCache
     from headwatch.model.activation_names import act_name
-    from headwatch.model.find import find_gpt2
-    from headwatch.model.hooked_model import HookedGPT2, HookPoint, attach
+    from headwatch.model.find import find_architecture
+    from headwatch.model.hooked_model import HookedModel, HookPoint, attach
     from headwatch.page import report, serve
     from headwatch.patching import patch_activations, patch_paths
     from headwatch.prompts.pairs import PromptPair, PromptPairs
@@ -37,7 +37,7 @@ __all__ = [
     "HeadEffects",
     "HeadScores",
     "HookPoint",
-    "HookedGPT2",
+    "HookedModel",
     "PromptPair",
     "PromptPairs",
     "Record",
@@ -51,7 +51,7 @@ __all__ = [
     "control_variate",
     "copying_scores",
     "export",
-    "find_gpt2",
+    "find_architecture",
     "head_scores",
     "in_context_learning_score",
     "metrics",
@@ -71,7 +71,7 @@ _HOMES = {
     "HeadEffects": "effects.head_effects",
     "HeadScores": "scores.attention_patterns",
     "HookPoint": "model.hooked_model",
-    "HookedGPT2": "model.hooked_model",
+    "HookedModel": "model.hooked_model",
     "PromptPair": "prompts.pairs",
     "PromptPairs": "prompts.pairs",
     "Record": "record",
@@ -85,7 +85,7 @@ _HOMES = {
     "control_variate": "statistics.control_variate",
     "copying_scores": "scores.copying",
     "export": "record",
-    "find_gpt2": "model.find",
+    "find_architecture": "model.find",
     "head_scores": "scores.attention_patterns",
     "in_context_learning_score": "scores.in_context_learning",
     "metrics": "metrics",

@@ -9,6 +9,7 @@ from headwatch.ablation import ablate_heads
 from headwatch.interventions.options import Options, Precision
 from headwatch.interventions.sites import ABLATIONS, AblationKind
 from headwatch.interventions.spec import make_spec
+from headwatch.model.find import find_architecture
 from headwatch.model.gpt2 import layout
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.registry import one_of
@@ -70,7 +71,7 @@ class HeadAblation(ProbeCallback):
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(layout(model))
         options = Options(max_tokens_per_batch=self.max_tokens_per_batch, precision=self.precision)
-        make_spec(layout(model), self._pairs, "z", self.kind, self.metric, options)
+        make_spec(find_architecture(model), self._pairs, "z", self.kind, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
         """Ablate every head."""

@@ -9,6 +9,7 @@ from transformers import GPT2LMHeadModel
 from headwatch.interventions.options import Options, Precision
 from headwatch.interventions.sites import DIRECTIONS, Direction, SiteName
 from headwatch.interventions.spec import make_spec
+from headwatch.model.find import find_architecture
 from headwatch.model.gpt2 import layout
 from headwatch.patching import patch_activations
 from headwatch.prompts.pairs import PromptPairs
@@ -82,7 +83,7 @@ class ActivationPatching(ProbeCallback):
             max_tokens_per_batch=self.max_tokens_per_batch,
             precision=self.precision,
         )
-        make_spec(layout(model), self._pairs, self.site, self.direction, self.metric, options)
+        make_spec(find_architecture(model), self._pairs, self.site, self.direction, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
         """Patch every activation of the site."""

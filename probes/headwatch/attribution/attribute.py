@@ -28,7 +28,7 @@ from headwatch.interventions.sites import (
 )
 from headwatch.interventions.spec import make_spec
 from headwatch.metrics import Metric, MetricList
-from headwatch.model.eval_mode import probing
+from headwatch.model.eval_mode import eval_mode
 from headwatch.model.hooked_model import attach
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.registry import one_of
@@ -104,11 +104,11 @@ def attribute_heads(
     with (
         attach(model) as hooked,
         _measuring(hooked.model),
-        in_precision(chosen.precision, hooked.model.device),
+        in_precision(chosen.precision, hooked.architecture.device),
     ):
-        pairs.check(hooked.layout)
-        pairs = _fresh_copy(pairs, hooked.model.device)
-        sweep = make_spec(hooked.layout, pairs, site, target, metric, chosen)
+        pairs.check(hooked.sizes)
+        pairs = _fresh_copy(pairs, hooked.architecture.device)
+        sweep = make_spec(hooked.architecture, pairs, site, target, metric, chosen)
         for one in sweep.metrics:
             _check_gradient(one, target)
         found = Attribution(hooked, pairs, sweep, target).run(chosen)
@@ -163,8 +163,8 @@ def _check_gradient(metric: Metric, kind: str) -> None:
 
 @contextmanager
 def _measuring(model: nn.Module) -> Iterator[None]:
-    """As `probing`, but where gradients can be switched on, and unseen by `GradientHeadImportance`."""
-    with torch.inference_mode(False), probing(model), pause_listening():
+    """As `eval_mode`, but where gradients can be switched on, and unseen by `GradientHeadImportance`."""
+    with torch.inference_mode(False), eval_mode(model), pause_listening():
         yield
 
 

@@ -4,17 +4,20 @@ A replaced q, k, v or pattern is followed exactly to the head's z, softmax inclu
 linearly, by the gradient with respect to z. Cost: one more attention product per layer and site.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headwatch.model.attention import attention_pattern, attention_scores
+from headwatch.model.attention import attention_pattern, for_each_query_head, head_outputs
 
 HeadVectors = Float[Tensor, "pair position head d_head"]
+KeyVectors = Float[Tensor, "pair position kv_head d_head"]
 Pattern = Float[Tensor, "pair head query key"]
 ByPosition = Float[Tensor, "pair head position"]
+ByUnitAndPosition = Float[Tensor, "pair kv_head position"]
 
 SITES_OF_HEADS = ("z", "q", "k", "v", "pattern")
 
@@ -24,28 +27,32 @@ class HeadsOfLayer:
     """One layer's heads in the run that is intervened on, and the metric's gradient there.
 
     Attributes:
-        scaling: what attention scores are multiplied with.
-        upcast: whether they are computed in float32 whatever the model runs in.
+        scores: attention scores of queries and keys, where queries may look as the third argument allows.
         q: queries.
-        k: keys.
-        v: values.
+        k: keys, which several heads may share.
+        v: values, likewise.
         z: what the heads write.
         gradient: of the metric with respect to z.
         allowed: where each query may look.
     """
 
-    scaling: float
-    upcast: bool
+    scores: Callable[[Tensor, Tensor, Tensor], Tensor]
     q: HeadVectors
-    k: HeadVectors
-    v: HeadVectors
+    k: KeyVectors
+    v: KeyVectors
     z: HeadVectors
     gradient: HeadVectors
     allowed: Bool[Tensor, "pair 1 position position"]
 
-    def pattern(self, q: HeadVectors, k: HeadVectors) -> Pattern:
+    def pattern(self, q: HeadVectors, k: KeyVectors) -> Pattern:
         """The attention weights that queries and keys give."""
-        return attention_pattern(attention_scores(q, k, self.allowed, self.scaling, self.upcast))
+        return attention_pattern(self.scores(q, k, self.allowed))
+
+    def by_unit(
+        self, effect: Float[Tensor, "pair head *position"]
+    ) -> Float[Tensor, "pair kv_head *position"]:
+        """The effect of what a group of heads shares: the sum of theirs."""
+        return effect.unflatten(1, (self.k.shape[2], -1)).sum(2)
 
 
 def effect_of_z(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
@@ -55,7 +62,7 @@ def effect_of_z(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
 
 def effect_of_pattern(heads: HeadsOfLayer, new: Pattern) -> ByPosition:
     """The effect of other attention weights, by query."""
-    return effect_of_z(heads, torch.einsum("phqk,pkhd->pqhd", new, heads.v))
+    return effect_of_z(heads, head_outputs(new, heads.v))
 
 
 def effect_of_queries(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
@@ -63,19 +70,19 @@ def effect_of_queries(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
     return effect_of_pattern(heads, heads.pattern(new, heads.k))
 
 
-def effect_of_values(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
+def effect_of_values(heads: HeadsOfLayer, new: KeyVectors) -> ByUnitAndPosition:
     """The effect of another value at each position, on all queries that look there."""
     pattern = heads.pattern(heads.q, heads.k)
-    to_value = torch.einsum("phqk,pqhd->pkhd", pattern, heads.gradient)
-    return ((new - heads.v) * to_value).sum(-1).transpose(1, 2)
+    to_value = heads.by_unit(torch.einsum("phqk,pqhd->phkd", pattern, heads.gradient))
+    return ((new - heads.v).transpose(1, 2) * to_value).sum(-1)
 
 
-def effect_of_all_keys(heads: HeadsOfLayer, new: HeadVectors) -> Float[Tensor, "pair head"]:
+def effect_of_all_keys(heads: HeadsOfLayer, new: KeyVectors) -> Float[Tensor, "pair kv_head"]:
     """The effect of replacing the keys of all positions together, the softmax exact."""
-    return effect_of_pattern(heads, heads.pattern(heads.q, new)).sum(-1)
+    return heads.by_unit(effect_of_pattern(heads, heads.pattern(heads.q, new)).sum(-1))
 
 
-def effect_of_single_keys(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
+def effect_of_single_keys(heads: HeadsOfLayer, new: KeyVectors) -> ByUnitAndPosition:
     """The effect of another key at each position alone, in O(T²) for all (AtP*'s K fix; Kramár et al. 2024).
 
     A score that rises by Δ moves its weight from p to p' = σ(logit p + Δ) and scales the query's other weights by
@@ -83,17 +90,18 @@ def effect_of_single_keys(heads: HeadsOfLayer, new: HeadVectors) -> ByPosition:
     """
     q, k, v, z, gradient = (part.double() for part in (heads.q, heads.k, heads.v, heads.z, heads.gradient))
     p = heads.pattern(q, k).double()
-    rise = torch.einsum("pqhd,pkhd->phqk", q, new.double() - k) * heads.scaling
+    everywhere = torch.ones_like(heads.allowed)
+    rise = (heads.scores(q, new.double(), everywhere) - heads.scores(q, k, everywhere)).double()
     moved = (torch.sigmoid(torch.logit(p) + rise) - p) / (1 - p)
     to_others = torch.einsum("pqhd,pqhd->phq", gradient, z)[..., None]
-    gain = torch.einsum("pqhd,pkhd->phqk", gradient, v) - to_others
+    gain = torch.einsum("pqhd,pkhd->phqk", gradient, for_each_query_head(v, z.shape[2])) - to_others
     # A query that sees only one key gives it weight 1 whatever its score.
-    return torch.where(1 - p > 1e-9, moved * gain, 0.0).sum(2).to(heads.z.dtype)
+    return heads.by_unit(torch.where(1 - p > 1e-9, moved * gain, 0.0).sum(2)).to(heads.z.dtype)
 
 
 def estimate(
     heads: HeadsOfLayer, site: str, new: Float[Tensor, "..."], by_position: bool
-) -> Float[Tensor, "pair head *position"]:
+) -> Float[Tensor, "pair unit *position"]:
     """The first-order effect of replacing a site of each head, `[pair, head]` or `[pair, head, position]`.
 
     Args:
@@ -115,5 +123,5 @@ def estimate(
             "v": effect_of_values,
             "k": effect_of_single_keys,
         }
-        effect = function[site](heads, new.expand_as(heads.z))
+        effect = function[site](heads, new.expand_as(heads.k if site in ("k", "v") else heads.z))
     return effect if by_position else effect.sum(-1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,8 +20,7 @@ from headwatch.interventions.sites import (
 from headwatch.interventions.write_heads import write_heads
 from headwatch.model.activation_names import act_name
 from headwatch.model.attention import causal_mask
-from headwatch.model.gpt2 import attentions
-from headwatch.model.hooked_model import HookedGPT2, HookFunction, HookPoint
+from headwatch.model.hooked_model import HookedModel, HookFunction, HookPoint
 from headwatch.prompts.pairs import PromptPairs
 
 
@@ -58,7 +58,7 @@ def _joined(found: Sequence[Estimates]) -> Estimates:
 class Attribution:
     """One attribution under way: `run` gives the estimates on all pairs."""
 
-    hooked: HookedGPT2
+    hooked: HookedModel
     pairs: PromptPairs
     sweep: Sweep
     kind: str
@@ -126,13 +126,12 @@ class Attribution:
         effects = []
         with torch.autocast(batch.ids.device.type, enabled=False):
             for layer in self.sweep.layers:
-                attention = attentions(self.hooked.model)[layer]
                 z = _wide(cache[act_name("z", layer)])
                 q, k, v = (z if site == "z" else _wide(cache[act_name(short, layer)]) for short in "qkv")
-                scaling, upcast = attention.scaling, attention.reorder_and_upcast_attn
+                scores = partial(self.hooked.architecture.attention_scores, layer)
                 of_metrics = []
                 for gradient in gradients[layer]:
-                    heads = HeadsOfLayer(scaling, upcast, q, k, v, z, gradient.to(z), allowed)
+                    heads = HeadsOfLayer(scores, q, k, v, z, gradient.to(z), allowed)
                     effect = estimate(heads, site, new[layer].to(z), self.sweep.by_position)
                     of_metrics.append(effect[:, list(self.sweep.units or ())])
                 effects.append(torch.stack(of_metrics))

@@ -7,32 +7,32 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headwatch.engine.pinned_heads import HeldIn, hold, nothing_held
-from headwatch.model.attention import attend, attention_pattern, attention_scores, causal_mask
-from headwatch.model.gpt2 import GPT2Parts
+from headwatch.engine.pinned_heads import PinnedIn, nothing_pinned, pin
+from headwatch.model.architecture import Architecture
+from headwatch.model.attention import attention_pattern, causal_mask
 
 
 @dataclass(frozen=True)
-class PlainRun:
+class BaseRun:
     """The stream and the attention of each layer, on prompts of one length.
 
     Attributes:
-        parts: the model.
+        network: the model.
         ids: the prompts, `[pair, pos]`.
         answer_only: whether only the last position's output is read.
-        lead: how many leading tokens all prompts share, where they are to be computed once.
+        n_shared: how many leading tokens all prompts share, where they are to be computed once.
         pre: the stream before each layer, and after the last one, `[pair, pos, d_model]`.
-        mid: the stream between attention and MLP.
+        mid: the stream between attention and MLP; where these stand side by side, the stream after both.
         q: queries by layer, `[pair, pos, head, d_head]`.
-        k: keys.
-        v: values.
+        k: keys, which several heads may share.
+        v: values, likewise.
         z: what each head reads from where it attends.
     """
 
-    parts: GPT2Parts
+    network: Architecture
     ids: Int[Tensor, "pair pos"]
     answer_only: bool
-    lead: int = 0
+    n_shared: int = 0
     pre: list[Tensor] = field(default_factory=list)
     mid: list[Tensor] = field(default_factory=list)
     q: list[Tensor] = field(default_factory=list)
@@ -43,37 +43,37 @@ class PlainRun:
     @classmethod
     def of(
         cls,
-        parts: GPT2Parts,
+        network: Architecture,
         ids: Int[Tensor, "pair pos"],
         *,
         answer_only: bool,
-        lead: int = 0,
-        held: HeldIn = nothing_held,
-    ) -> "PlainRun":
+        n_shared: int = 0,
+        pinned: PinnedIn = nothing_pinned,
+    ) -> "BaseRun":
         """Run the prompts `[pair, pos]`, maybe with some heads replaced all along."""
-        run = cls(parts, ids, answer_only, lead)
-        stream, every = parts.embed(ids), torch.zeros(1, dtype=torch.long)
-        for layer in range(parts.sizes.n_layers):
+        run = cls(network, ids, answer_only, n_shared)
+        stream, every = network.embed(ids), torch.zeros(1, dtype=torch.long)
+        for layer in range(network.sizes.n_layers):
             run.pre.append(stream)
-            q, k, v = parts.qkv(layer, stream)
-            z = hold(held(layer, every), "z", attend(q, k, v, parts.scaling(layer), 0)[None], 0)[0]
-            stream = parts.after_attention(layer, stream, z)
+            q, k, v = network.qkv(layer, stream)
+            z = pin(pinned(layer, every), "z", network.attend(layer, q, k, v, 0)[None], 0)[0]
+            stream = network.after_attention(layer, stream, z)
             for kept, value in ((run.q, q), (run.k, k), (run.v, v), (run.z, z), (run.mid, stream)):
                 kept.append(value)
-            stream = parts.after_mlp(layer, stream)
+            stream = network.after_mlp(layer, stream)
         run.pre.append(stream)
         return run
 
     @cached_property
-    def trunk(self) -> "PlainRun":
+    def shared_prefix(self) -> "BaseRun":
         """The same run at the leading tokens that all prompts share, of one prompt that stands for all."""
         kept = (self.pre, self.mid, self.q, self.k, self.v, self.z)
-        return PlainRun(
-            self.parts,
-            self.ids[:1, : self.lead],
+        return BaseRun(
+            self.network,
+            self.ids[:1, : self.n_shared],
             False,
             0,
-            *([value[:1, : self.lead] for value in values] for values in kept),
+            *([value[:1, : self.n_shared] for value in values] for values in kept),
         )
 
     @property
@@ -88,7 +88,23 @@ class PlainRun:
 
     def answer_only_in(self, layer: int) -> bool:
         """Whether only the last position goes on past a layer's keys and values."""
-        return self.answer_only and layer == self.parts.sizes.n_layers - 1
+        return self.answer_only and layer == self.network.sizes.n_layers - 1
+
+    def read_by_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
+        """The stream that a layer's MLP reads."""
+        return self.pre[layer] if self.network.parallel else self.mid[layer]
+
+    def without_attention(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
+        """`mid` without what attention wrote."""
+        if not self.network.parallel:
+            return self.pre[layer]
+        return self.pre[layer] + self.network.mlp(layer, self.pre[layer])
+
+    def without_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
+        """The stream after a layer without what its MLP wrote."""
+        if not self.network.parallel:
+            return self.mid[layer]
+        return self.mid[layer] - self.network.mlp(layer, self.pre[layer])
 
     def activation(self, name: str, layer: int) -> Float[Tensor, "pair pos *rest"]:
         """A site's activation in a layer; a `pattern` is `[pair, head, query, key]`."""
@@ -105,17 +121,18 @@ class PlainRun:
         if name == "resid_post":
             return self.pre[layer + 1]
         if name == "attn_out":
-            return self.mid[layer] - self.pre[layer]
+            return self.mid[layer] - self.without_attention(layer)
         if name == "mlp_out":
-            return self.pre[layer + 1] - self.mid[layer]
+            return self.pre[layer + 1] - self.without_mlp(layer)
         if name == "result":
-            return self.parts.write_heads(layer, self.z[layer]).movedim(0, 2)
+            return self.network.write_heads(layer, self.z[layer]).movedim(0, 2)
         if name == "pattern":
             return self._pattern(layer)
-        pre, post = self.parts.neurons(layer, self.mid[layer])
+        pre, post = self.network.neurons(layer, self.read_by_mlp(layer))
         return pre if name == "pre" else post
 
     def _pattern(self, layer: int) -> Float[Tensor, "pair head query key"]:
-        allowed = causal_mask(self.ids, None)
-        scaling = self.parts.scaling(layer)
-        return attention_pattern(attention_scores(self.q[layer], self.k[layer], allowed, scaling))
+        scores = self.network.attention_scores(
+            layer, self.q[layer], self.k[layer], causal_mask(self.ids, None)
+        )
+        return attention_pattern(scores).to(self.v[layer].dtype)

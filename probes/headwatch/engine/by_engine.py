@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.engine.base_run import PlainRun
-from headwatch.engine.executor import SweepEngine
+from headwatch.engine.base_run import BaseRun
+from headwatch.engine.executor import Executor
 from headwatch.engine.experiment import NewValues
-from headwatch.engine.pinned_heads import HeldIn, holding, nothing_held
-from headwatch.engine.propagate import Climb
-from headwatch.engine.propagate_paths import PathClimb
+from headwatch.engine.pinned_heads import PinnedIn, nothing_pinned, pinned_by_set
+from headwatch.engine.propagate import propagate
+from headwatch.engine.propagate_paths import propagate_paths
 from headwatch.engine.read_metric import Reader
-from headwatch.engine.work_items import jobs_of
+from headwatch.engine.work_items import work_items_of
 from headwatch.interventions.batch import Batch, Sweep
-from headwatch.model.gpt2 import GPT2Parts
+from headwatch.model.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class EngineBackend:
     """Runs prompts that are read at one position.
 
     Attributes:
-        parts: the model.
+        network: the model.
         sweep: which interventions.
         executor: runs them within a memory bound.
         elsewhere: the new values by layer where they come from no run of these prompts, else None.
@@ -33,9 +34,9 @@ class EngineBackend:
         shared: how many leading tokens are computed once for all prompts.
     """
 
-    parts: GPT2Parts
+    network: Architecture
     sweep: Sweep
-    executor: SweepEngine
+    executor: Executor
     elsewhere: NewValues | None
     length: int
     start: int
@@ -45,7 +46,7 @@ class EngineBackend:
         """Run some prompts; those that come without clean logits are the clean ones themselves."""
         run = self._base_run(batch)
         if batch.targets.clean_logits is None and any(each.name == "kl" for each in self.sweep.metrics):
-            batch = batch.compared_with(self.parts.logits(run.pre[-1][:, -1]))
+            batch = batch.compared_with(self.network.logits(run.pre[-1][:, -1]))
         return Reader(run, batch, self.sweep.metrics)
 
     def new_values(self, source: Reader | None) -> NewValues:
@@ -66,16 +67,21 @@ class EngineBackend:
         """The metrics under each intervention on a run; `done` is told of so many interventions more."""
         run, sweep = base.run, self.sweep
         paths, pinned = sweep.paths is not None, self._pinned(new)
-        climb = PathClimb(run, sweep, new) if paths else Climb(run, sweep, base, new, pinned)
+        if paths:
+            to_the_top = partial(propagate_paths, run, sweep, new)
+        else:
+            to_the_top = partial(propagate, run, sweep, base, new, pinned=pinned)
         count = torch.Size(sweep.shape(base.batch)).numel()
-        return self.executor.run(base, count, jobs_of(run, base.batch, sweep, self.start), climb, done)
+        return self.executor.run(
+            base, count, work_items_of(run, base.batch, sweep, self.start), to_the_top, done
+        )
 
-    def _base_run(self, batch: Batch, pinned: HeldIn = nothing_held) -> PlainRun:
+    def _base_run(self, batch: Batch, pinned: PinnedIn = nothing_pinned) -> BaseRun:
         ids, answer_only = batch.ids[:, : self.length], self.sweep.answer_only
-        return PlainRun.of(self.parts, ids, answer_only=answer_only, lead=self.shared, held=pinned)
+        return BaseRun.of(self.network, ids, answer_only=answer_only, n_shared=self.shared, pinned=pinned)
 
-    def _pinned(self, new: NewValues) -> HeldIn:
+    def _pinned(self, new: NewValues) -> PinnedIn:
         """Which heads stay replaced in interventions: those of their sets, or the given ones."""
         sweep = self.sweep
         sets = sweep.sets if sweep.sets is not None else [sweep.given] if sweep.given else []
-        return holding(sets, new, self.parts.sizes.n_heads, self.parts.model.device)
+        return pinned_by_set(sets, new, self.network.sizes.n_heads, self.network.device)

@@ -1,6 +1,6 @@
 """The sweep engine: every intervention of a sweep, exact, at a cost near the arithmetic that it needs.
 
-An intervention changes nothing below its layer nor before its position, so it starts from the plain run there and
+An intervention changes nothing below its layer nor before its position, so it starts from the base run there and
 runs only the layers and positions above. The heads of a layer are one batch; batches that are small travel up
 together with those of other layers. In the last layer only the answer position goes past keys and values, and
 only what the metric reads is unembedded. Cost: for all heads of a model about half a forward a head, less where
@@ -16,15 +16,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.engine.base_run import PlainRun
+from headwatch.engine.base_run import BaseRun
 from headwatch.engine.read_metric import Reader
-from headwatch.engine.streams import Rows
-from headwatch.engine.work_items import Job, tokens_a_row
+from headwatch.engine.streams import Streams
+from headwatch.engine.work_items import WorkItem, tokens_per_intervention
 
 
 @dataclass
-class SweepEngine:
-    """Runs jobs within a memory bound.
+class Executor:
+    """Runs items within a memory bound.
 
     Attributes:
         max_tokens: how many tokens of interventions are under way at once; halved where memory runs out.
@@ -38,54 +38,54 @@ class SweepEngine:
         self,
         reader: Reader,
         count: int,
-        jobs: Iterable[Job],
-        climb: Callable[[Sequence[Job]], list[Rows]],
+        items: Iterable[WorkItem],
+        propagate: Callable[[Sequence[WorkItem]], list[Streams]],
         done: Callable[[int], None] = lambda count: None,
     ) -> Float[Tensor, "metric pair n"]:
-        """The metrics under each intervention, `[metric, pair, intervention]`; the base run's where no job is.
+        """The metrics under each intervention, `[metric, pair, intervention]`; the base run's where no item is.
 
         Args:
             reader: reads the metrics of the run that is intervened on.
             count: how many interventions there are.
-            jobs: those that can change what is read.
-            climb: takes jobs that run together to the point where the metrics read them.
+            items: those that can change what is read.
+            propagate: takes items that run together to the point where the metrics read them.
             done: called with the number of interventions after each batch of them.
         """
-        plain, results = reader.run, reader.measured[..., None].repeat(1, 1, count)
-        waiting = deque(jobs)
-        done(count - sum(len(job.index) for job in waiting))
+        base, results = reader.run, reader.measured[..., None].repeat(1, 1, count)
+        waiting = deque(items)
+        done(count - sum(len(item.index) for item in waiting))
         while waiting:
-            taken = self._take(waiting, plain)
+            taken = self._take(waiting, base)
             try:
-                read = [(rows.index, reader.read(rows)) for rows in climb(taken)]
+                read = [(streams.index, reader.read(streams)) for streams in propagate(taken)]
             except RuntimeError as error:
-                self._shrink(error, taken, plain)
+                self._shrink(error, taken, base)
                 waiting.extendleft(reversed(taken))
                 continue
             for index, values in read:
                 results[..., index] = values.transpose(1, 2)
-            done(sum(len(job.index) for job in taken))
+            done(sum(len(item.index) for item in taken))
         return results
 
-    def _take(self, waiting: deque[Job], plain: PlainRun) -> list[Job]:
+    def _take(self, waiting: deque[WorkItem], base: BaseRun) -> list[WorkItem]:
         """The next interventions that go up together: of one first position, as many as the memory bound allows."""
-        taken, room = list[Job](), self.max_tokens
+        taken, room = list[WorkItem](), self.max_tokens
         while waiting and (not taken or waiting[0].start == taken[0].start):
-            each = tokens_a_row(plain, waiting[0].start)
+            each = tokens_per_intervention(base, waiting[0].start)
             fitting = max(room // each, 0 if taken else 1)
             if fitting == 0:
                 break
-            job, rest = waiting.popleft().split(fitting)
+            item, rest = waiting.popleft().split(fitting)
             if len(rest.index) > 0:
                 waiting.appendleft(rest)
-            taken.append(job)
-            room -= len(job.index) * each
+            taken.append(item)
+            room -= len(item.index) * each
         return taken
 
-    def _shrink(self, error: RuntimeError, taken: Sequence[Job], plain: PlainRun) -> None:
+    def _shrink(self, error: RuntimeError, taken: Sequence[WorkItem], base: BaseRun) -> None:
         """Halve the bound where memory has run out; raise the error where that doesn't help."""
-        rows = sum(len(job.index) for job in taken)
-        if not out_of_memory(error) or rows == 1:
+        count = sum(len(item.index) for item in taken)
+        if not out_of_memory(error) or count == 1:
             raise error
         if not self.ran_out:
             warnings.warn(
@@ -93,7 +93,7 @@ class SweepEngine:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self.ran_out, self.max_tokens = True, rows // 2 * tokens_a_row(plain, taken[0].start)
+        self.ran_out, self.max_tokens = True, count // 2 * tokens_per_intervention(base, taken[0].start)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -16,9 +16,8 @@ from headwatch.cell_names import Head
 from headwatch.engine.experiment import NewValues
 from headwatch.interventions.batch import Batch, Sweep
 from headwatch.interventions.write_heads import write_heads
-from headwatch.model import gpt2
 from headwatch.model.activation_names import act_name
-from headwatch.model.hooked_model import HookedGPT2, HookFunction, HookPoint
+from headwatch.model.hooked_model import HookedModel, HookFunction, HookPoint
 
 Hooks = list[tuple[str, HookFunction]]
 
@@ -40,14 +39,14 @@ class HooksBackend:
         elsewhere: the new values by layer where they come from no run of these prompts, else None.
     """
 
-    hooked: HookedGPT2
+    hooked: HookedModel
     sweep: Sweep
     elsewhere: NewValues | None
 
     def run(self, batch: Batch) -> HookedRun:
         """Run some prompts; those that come without clean logits are the clean ones themselves."""
         if batch.targets.clean_logits is None and any(each.name == "kl" for each in self.sweep.metrics):
-            logits = gpt2.logits(self.hooked.model, batch.ids, batch.mask)
+            logits = self.hooked.architecture.forward(batch.ids, batch.mask)
             batch = batch.compared_with(batch.at_answer(logits))
         return self._hooked_run(batch, [])
 
@@ -127,7 +126,7 @@ class HooksBackend:
         """What every head, and every MLP where they are frozen, writes in the run without intervention."""
         assert self.sweep.paths is not None
         sites = ["z"] if self.sweep.paths.mlps == "recomputed" else ["z", "mlp_out"]
-        names = [act_name(site, layer) for layer in range(self.hooked.layout.n_layers) for site in sites]
+        names = [act_name(site, layer) for layer in range(self.hooked.sizes.n_layers) for site in sites]
         cache = self._cache(batch, names)
         return {name: cache[name] for name in names}
 

@@ -1,23 +1,23 @@
 """Path patching: what a head writes, as seen by some receivers alone (Wang et al. 2022; Goldowsky-Dill et al. 2023).
 
-The sender's rows go up with all attention frozen, through the MLPs or past them, to the layers of the receivers.
-What the receivers' queries, keys or values become there is kept; a second run holds these and nothing else.
+The sender's streams go up with all attention frozen, through the MLPs or past them, to the layers of the receivers.
+What the receivers' queries, keys or values become there is kept; a second run is pinned to these and to nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headwatch.engine.base_run import PlainRun
-from headwatch.engine.inject import enter
-from headwatch.engine.pinned_heads import Held
+from headwatch.engine.base_run import BaseRun
+from headwatch.engine.inject import inject
+from headwatch.engine.pinned_heads import PinnedHeads
 from headwatch.engine.propagate import NewValues
-from headwatch.engine.streams import Rows, merged, through_attention, through_mlp
-from headwatch.engine.work_items import Job
+from headwatch.engine.streams import Streams, merged, through_attention, through_mlp
+from headwatch.engine.work_items import WorkItem
 from headwatch.interventions.batch import Paths, Sweep
 
 
@@ -33,113 +33,139 @@ class _Received(NamedTuple):
     values: Float[Tensor, "sender pair pos head d_head"]
 
 
+def propagate_paths(base: BaseRun, sweep: Sweep, new: NewValues, items: Sequence[WorkItem]) -> list[Streams]:
+    """The streams of some senders at the end of the last layer, as far as the receivers let them through.
+
+    Args:
+        base: the run that is intervened on.
+        sweep: which senders and receivers.
+        new: the senders' values in a layer.
+        items: the senders.
+    """
+    return _PathRun(base, sweep, new).streams(items)
+
+
 @dataclass(frozen=True)
-class PathClimb:
-    """The way up for the senders of one sweep.
+class _PathRun:
+    """The senders of one sweep on their way to the receivers.
 
     Attributes:
-        plain: the run that is intervened on.
+        base: the run that is intervened on.
         sweep: which senders and receivers.
         new: the senders' values in a layer.
     """
 
-    plain: PlainRun
+    base: BaseRun
     sweep: Sweep
     new: NewValues
 
-    def __call__(self, jobs: Sequence[Job]) -> list[Rows]:
-        """The senders' rows at the end of the last layer."""
+    def streams(self, items: Sequence[WorkItem]) -> list[Streams]:
+        """The senders' streams at the end of the last layer."""
         if self._paths.receivers is None:
-            return self._sent(jobs, self.plain.parts.sizes.n_layers, {})
+            return self._sent(items, self.base.network.sizes.n_layers, {})
         received: dict[int, _Received] = {}
         top = self._paths.layers[-1]
-        received[top] = self._seen(top, self._sent(jobs, top, received))
-        return self._run_receivers(received, start=jobs[0].start)
+        received[top] = self._seen(top, self._sent(items, top, received))
+        return self._run_receivers(received, start=items[0].start)
 
     @property
     def _paths(self) -> Paths:
         assert self.sweep.paths is not None
         return self.sweep.paths
 
-    def _sent(self, jobs: Sequence[Job], end: int, received: dict[int, _Received]) -> list[Rows]:
-        """The rows before layer `end` with all attention frozen; what receivers see on the way is kept."""
-        active = list[Rows]()
-        for layer in range(min(job.layer for job in jobs), end):
+    def _sent(self, items: Sequence[WorkItem], end: int, received: dict[int, _Received]) -> list[Streams]:
+        """The streams before layer `end` with all attention frozen; what receivers see on the way is kept."""
+        active = list[Streams]()
+        for layer in range(min(item.layer for item in items), end):
             if active and layer in self._paths.layers:
                 received[layer] = self._seen(layer, active)
             entering = [
-                enter(self.plain, self.sweep.site, job, self.new(layer)) for job in jobs if job.layer == layer
+                inject(self.base, self.sweep.site, item, self.new(layer))
+                for item in items
+                if item.layer == layer
             ]
-            active = [self._past(self.plain.pre[layer], self.plain.mid[layer], rows) for rows in active]
-            active = [self._cut(rows) for rows in merged(active + entering)]
-            if self._paths.mlps == "recomputed":
-                active = [through_mlp(self.plain, layer, rows) for rows in active]
+            active = [self._past_attention(layer, streams) for streams in active]
+            active = [self._cut(streams) for streams in merged(active + entering)]
+            if self._recomputes_mlps:
+                active = [through_mlp(self.base, layer, streams) for streams in active]
             else:
                 active = [
-                    self._past(self.plain.mid[layer], self.plain.pre[layer + 1], rows) for rows in active
+                    self._past(self.base.mid[layer], self.base.pre[layer + 1], streams) for streams in active
                 ]
         return active
 
-    def _past(self, before: Tensor, after: Tensor, rows: Rows) -> Rows:
-        """The rows after what adds to the stream as it does in the plain run."""
-        added = (after - before)[:, rows.start : rows.end]
-        return Rows(rows.stream + added, rows.start, rows.end, rows.index)
+    @property
+    def _recomputes_mlps(self) -> bool:
+        return self._paths.mlps == "recomputed"
 
-    def _cut(self, rows: Rows) -> Rows:
+    def _past_attention(self, layer: int, streams: Streams) -> Streams:
+        """The streams after attention that writes as in the base run, and after an MLP at its side."""
+        before = self.base.pre[layer]
+        if self.base.network.parallel and self._recomputes_mlps:
+            mlp_out = self.base.network.mlp(layer, streams.stream)
+            streams = replace(streams, stream=streams.stream + mlp_out)
+            before = self.base.without_attention(layer)
+        return self._past(before, self.base.mid[layer], streams)
+
+    def _past(self, before: Tensor, after: Tensor, streams: Streams) -> Streams:
+        """The streams after what adds to the stream as it does in the base run."""
+        added = (after - before)[:, streams.start : streams.end]
+        return Streams(streams.stream + added, streams.start, streams.end, streams.index)
+
+    def _cut(self, streams: Streams) -> Streams:
         """The answer position alone, where nothing else is read: no attention moves anything there."""
-        last = self.plain.length - 1
-        if self._paths.receivers is not None or not self.plain.answer_only or rows.start == last:
-            return rows
-        return Rows(rows.stream[:, :, -1:], last, last + 1, rows.index)
+        last = self.base.length - 1
+        if self._paths.receivers is not None or not self.base.answer_only or streams.start == last:
+            return streams
+        return Streams(streams.stream[:, :, -1:], last, last + 1, streams.index)
 
-    def _seen(self, layer: int, active: Sequence[Rows]) -> _Received:
+    def _seen(self, layer: int, active: Sequence[Streams]) -> _Received:
         """What a layer's heads make of the senders' streams, at all positions."""
-        plain = {"q": self.plain.q, "k": self.plain.k, "v": self.plain.v}[self._paths.into][layer]
+        of_base = {"q": self.base.q, "k": self.base.k, "v": self.base.v}[self._paths.into][layer]
         values = []
-        for rows in active:
-            value = self._projected(layer, rows.stream)
-            before = plain[None, :, : rows.start].expand(len(value), -1, -1, -1, -1)
+        for streams in active:
+            value = self._projected(layer, streams.stream)
+            before = of_base[None, :, : streams.start].expand(len(value), -1, -1, -1, -1)
             values.append(torch.cat([before, value], dim=2))
-        return _Received(torch.cat([rows.index for rows in active]), torch.cat(values))
+        return _Received(torch.cat([streams.index for streams in active]), torch.cat(values))
 
     def _projected(self, layer: int, stream: Tensor) -> Tensor:
-        parts = self.plain.parts
         if self._paths.into == "q":
-            return parts.queries(layer, stream)
-        return parts.keys_values(layer, stream)["kv".index(self._paths.into)]
+            return self.base.network.queries(layer, stream)
+        return self.base.network.keys_values(layer, stream)["kv".index(self._paths.into)]
 
-    def _run_receivers(self, received: dict[int, _Received], start: int) -> list[Rows]:
-        """The plain run with what the receivers saw, and what comes of it."""
-        plain, active, entered = self.plain, list[Rows](), set[int]()
-        for layer in range(min(received), plain.parts.sizes.n_layers):
+    def _run_receivers(self, received: dict[int, _Received], start: int) -> list[Streams]:
+        """The base run with what the receivers saw, and what comes of it."""
+        base, active, entered = self.base, list[Streams](), set[int]()
+        for layer in range(min(received), base.network.sizes.n_layers):
             if layer in received:
                 fresh = [number for number in received[layer].senders.tolist() if number not in entered]
                 entered.update(fresh)
                 active += [self._unchanged(torch.tensor(fresh), start)] if fresh else []
             active = [
-                through_attention(plain, layer, rows, held=self._held(layer, rows.index, received))
-                for rows in active
+                through_attention(base, layer, streams, pinned=self._pinned(layer, streams.index, received))
+                for streams in active
             ]
-            active = [through_mlp(plain, layer, rows) for rows in merged(active)]
+            active = [through_mlp(base, layer, streams) for streams in merged(active)]
         return active
 
-    def _unchanged(self, index: Int[Tensor, " row"], start: int) -> Rows:
-        """Rows that differ from the plain run nowhere yet."""
-        nothing = self.plain.pre[0].new_zeros(
-            len(index), self.plain.n_pairs, 0, self.plain.parts.sizes.d_model
+    def _unchanged(self, index: Int[Tensor, " intervention"], start: int) -> Streams:
+        """Streams that differ from the base run nowhere yet."""
+        nothing = self.base.pre[0].new_zeros(
+            len(index), self.base.n_pairs, 0, self.base.network.sizes.d_model
         )
-        return Rows(nothing, start, start, index)
+        return Streams(nothing, start, start, index)
 
-    def _held(
-        self, layer: int, index: Int[Tensor, " row"], received: dict[int, _Received]
-    ) -> tuple[Held, ...]:
-        """What the receivers in a layer hold, row by row."""
+    def _pinned(
+        self, layer: int, index: Int[Tensor, " intervention"], received: dict[int, _Received]
+    ) -> tuple[PinnedHeads, ...]:
+        """What the receivers in a layer are pinned to, intervention by intervention."""
         if layer not in received:
             return ()
-        heads = torch.zeros(1, self.plain.parts.sizes.n_heads, dtype=torch.bool)
+        heads = torch.zeros(1, self.base.network.sizes.units(self._paths.into), dtype=torch.bool)
         for _, head in (receiver for receiver in self._paths.receivers or () if receiver[0] == layer):
             heads[:, head] = True
         values = received[layer].values
-        # Every row is here: it entered in the first layer in which its sender was seen, and is seen in all above.
+        # Every intervention is here: it entered where its sender was first seen, and is seen in all layers above.
         rows = (index[:, None] == received[layer].senders).int().argmax(1).to(values.device)
-        return (Held(self._paths.into, heads.to(values.device), values[rows]),)
+        return (PinnedHeads(self._paths.into, heads.to(values.device), values[rows]),)

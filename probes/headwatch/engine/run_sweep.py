@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from headwatch.effects import Effects
 from headwatch.engine.by_engine import EngineBackend
-from headwatch.engine.executor import SweepEngine, default_max_tokens, out_of_memory
+from headwatch.engine.executor import Executor, default_max_tokens, out_of_memory
 from headwatch.engine.experiment import NewValues, SweepResult, join, run_experiment
 from headwatch.engine.one_forward_each import HooksBackend
 from headwatch.engine.read_metric import readable
@@ -31,9 +31,8 @@ from headwatch.interventions.options import Options, Progress, in_precision
 from headwatch.interventions.sites import DIRECTIONS, Replacement, replacement
 from headwatch.interventions.spec import make_spec
 from headwatch.metrics import Metric, MetricList
-from headwatch.model.eval_mode import probing
-from headwatch.model.gpt2 import GPT2Parts
-from headwatch.model.hooked_model import HookedGPT2, attach
+from headwatch.model.eval_mode import eval_mode
+from headwatch.model.hooked_model import HookedModel, attach
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.warn import warn_user
 
@@ -66,10 +65,14 @@ def run_sweep(
         RuntimeError: the engine is asked for and can't follow the model.
     """
     chosen = Options.of(options)
-    with attach(model) as hooked, probing(hooked.model), in_precision(chosen.precision, hooked.model.device):
-        pairs.check(hooked.layout)
-        pairs = pairs.to(hooked.model.device)
-        spec = make_spec(hooked.layout, pairs, site, kind, metric, chosen, sets=sets, paths=paths)
+    with (
+        attach(model) as hooked,
+        eval_mode(hooked.model),
+        in_precision(chosen.precision, hooked.architecture.device),
+    ):
+        pairs.check(hooked.sizes)
+        pairs = pairs.to(hooked.architecture.device)
+        spec = make_spec(hooked.architecture, pairs, site, kind, metric, chosen, sets=sets, paths=paths)
         groups = [spec.metrics] if chosen.engine == "hooks" else read_together(pairs, spec.metrics)
         ticks, found = _Ticks(chosen.progress, len(pairs), len(groups)), dict[str, Effects]()
         for metrics in groups:
@@ -84,7 +87,7 @@ def run_sweep(
 class _SweepRun:
     """One sweep under way."""
 
-    hooked: HookedGPT2
+    hooked: HookedModel
     pairs: PromptPairs
     sweep: Sweep
     kind: str
@@ -132,7 +135,7 @@ class _SweepRun:
         if self.options.engine == "hooks":
             return False
         exact = self.options.engine == "exact"
-        if readable(self.sweep):
+        if readable(self.sweep, self.hooked.architecture):
             return engine_matches_model(self._trial, required=exact)
         if exact:
             raise RuntimeError(
@@ -185,9 +188,10 @@ class _SweepRun:
         length = read_length(some, sweep.metrics)
         start = min(int(self._first_change[rows.to(some.clean.device)].min()), length - 1)
         shared = leading_tokens(some.clean[:, :length]) if start == 0 and self._fixed else 0
-        parts = GPT2Parts(self.hooked.model, self.hooked.layout)
         values = self._elsewhere(sweep, rows, length)
-        backend = EngineBackend(parts, sweep, self._executor, values, length, start, shared)
+        backend = EngineBackend(
+            self.hooked.architecture, sweep, self._executor, values, length, start, shared
+        )
         return run_experiment(backend, some, sweep, self.kind, done)
 
     def _by_hooks(self, sweep: Sweep, rows: Tensor, done: Callable[[int], None]) -> SweepResult:
@@ -201,7 +205,7 @@ class _SweepRun:
         values = self._ablation.values(self.pairs, rows, sweep.site, sweep.written, self._activations)
         if length is None:
             return values.__getitem__
-        device, dtype = self.hooked.model.device, self.hooked.model.dtype
+        device, dtype = self.hooked.architecture.device, self.hooked.architecture.dtype
         return lambda layer: trim(sweep.site, values[layer].to(device, dtype), length)
 
     @cached_property
@@ -235,12 +239,12 @@ class _SweepRun:
         return torch.where(differs.any(1), differs.int().argmax(1), self.pairs.lengths)
 
     @cached_property
-    def _executor(self) -> SweepEngine:
+    def _executor(self) -> Executor:
         """One executor for all groups, so that it runs out of memory once."""
         bound = self.options.max_tokens_per_batch
         if bound is None:
-            bound = default_max_tokens(self.hooked.model.device, self.hooked.layout.d_mlp)
-        return SweepEngine(bound)
+            bound = default_max_tokens(self.hooked.architecture.device, self.hooked.sizes.d_mlp)
+        return Executor(bound)
 
     def _activations(self, ids: Tensor, mask: Tensor, names: tuple[str, ...]) -> Mapping[str, Tensor]:
         return self.hooked.run_with_cache(ids, mask, list(names))[1]

@@ -15,15 +15,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headwatch.engine.base_run import PlainRun
+from headwatch.engine.base_run import BaseRun
 from headwatch.engine.executor import out_of_memory
 from headwatch.engine.experiment import SweepResult
 from headwatch.engine.rounding import allowed_gap, gap, largest
 from headwatch.interventions.batch import Sweep
 from headwatch.metrics import get_metric
 from headwatch.model.activation_names import act_name, parse
-from headwatch.model.gpt2 import GPT2Parts
-from headwatch.model.hooked_model import HookedGPT2
+from headwatch.model.hooked_model import HookedModel
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.warn import warn_user
 
@@ -56,7 +55,7 @@ class Trial:
         by_hooks: answers it by the model's own forward.
     """
 
-    hooked: HookedGPT2
+    hooked: HookedModel
     pairs: PromptPairs
     sweep: Sweep
     lengths: Int[Tensor, " pair"]
@@ -96,7 +95,7 @@ def first_mismatch(trial: Trial) -> str | None:
     )
     try:
         runs = [_base_run(trial, prompts, row) for row in range(len(prompts.lengths))]
-        ours = [run.parts.logits(run.pre[-1])[0] for run in runs]
+        ours = [run.network.logits(run.pre[-1])[0] for run in runs]
     except _FAILURES as error:
         return _failure(error)
     scale = largest(logits if metric is None else cache[metric.name])
@@ -132,14 +131,14 @@ def _longest_first(trial: Trial) -> Int[Tensor, " pair"]:
     return trial.lengths.argsort(descending=True, stable=True).cpu()
 
 
-def _base_run(trial: Trial, prompts: _Prompts, row: int) -> PlainRun:
+def _base_run(trial: Trial, prompts: _Prompts, row: int) -> BaseRun:
     """The engine's run of one prompt, alone and without padding."""
-    parts = GPT2Parts(trial.hooked.model, trial.hooked.layout)
-    return PlainRun.of(parts, prompts.ids[row : row + 1, : prompts.lengths[row]], answer_only=False)
+    parts = trial.hooked.architecture
+    return BaseRun.of(parts, prompts.ids[row : row + 1, : prompts.lengths[row]], answer_only=False)
 
 
 def _logits_differ(
-    trial: Trial, prompts: _Prompts, runs: Sequence[PlainRun], ours: Sequence[Tensor], logits: Tensor
+    trial: Trial, prompts: _Prompts, runs: Sequence[BaseRun], ours: Sequence[Tensor], logits: Tensor
 ) -> str | None:
     """A sentence where the logits differ at some position of a prompt."""
     allowed = allowed_gap(trial.hooked.model) * largest(logits)
@@ -154,9 +153,9 @@ def _logits_differ(
     return None
 
 
-def _layer_that_differs(trial: Trial, prompts: _Prompts, row: int, run: PlainRun) -> str:
+def _layer_that_differs(trial: Trial, prompts: _Prompts, row: int, run: BaseRun) -> str:
     """The first layer after which the stream differs, in words; nothing where hooks can't tell."""
-    names = [act_name("resid_post", layer) for layer in range(trial.hooked.layout.n_layers)]
+    names = [act_name("resid_post", layer) for layer in range(trial.hooked.sizes.n_layers)]
     try:
         _, cache = trial.hooked.run_with_cache(prompts.ids, prompts.mask, names)
     except RuntimeError:
@@ -272,4 +271,4 @@ def _neurons_are_known(trial: Trial) -> bool:
     read = metric is not None and parse(metric.name).name in ("pre", "post")
     if not read and trial.sweep.site.unit != "neuron":
         return True
-    return GPT2Parts(trial.hooked.model, trial.hooked.layout).knows_neurons()
+    return trial.hooked.architecture.knows_neurons()

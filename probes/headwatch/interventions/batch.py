@@ -10,7 +10,7 @@ from torch import Tensor
 from headwatch.cell_names import Head, Place
 from headwatch.interventions.sites import Site
 from headwatch.metrics import ActivationAt, Metric, Targets
-from headwatch.model.hooked_model import HookedGPT2, HookFunction
+from headwatch.model.hooked_model import HookedModel, HookFunction
 from headwatch.prompts.pairs import PromptPairs
 
 
@@ -132,7 +132,7 @@ class Batch:
 
     def measure(
         self,
-        hooked: HookedGPT2,
+        hooked: HookedModel,
         metrics: Sequence[Metric],
         fwd_hooks: Sequence[tuple[str, HookFunction]] = (),
     ) -> Float[Tensor, "metric pair"]:

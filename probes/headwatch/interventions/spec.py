@@ -9,13 +9,13 @@ from headwatch.interventions.batch import Paths, Sweep
 from headwatch.interventions.options import Options
 from headwatch.interventions.sites import DIRECTIONS, Site, check_kind, check_one_length, get_site
 from headwatch.metrics import Metric, MetricList, get_metrics
-from headwatch.model import gpt2
-from headwatch.model.gpt2 import GPT2Layout
+from headwatch.model.activation_names import parse
+from headwatch.model.architecture import Architecture, Sizes
 from headwatch.prompts.pairs import PromptPairs
 
 
 def make_spec(
-    sizes: GPT2Layout,
+    network: Architecture,
     pairs: PromptPairs,
     site: str,
     kind: str,
@@ -28,7 +28,7 @@ def make_spec(
     """The sweep that answers a question.
 
     Args:
-        sizes: the model's.
+        network: the model.
         pairs: the prompt pairs.
         site: the activation that is replaced.
         kind: an ablation or a patching direction; see `headwatch.interventions.sites`.
@@ -49,12 +49,14 @@ def make_spec(
     measured = get_metrics(pairs.metric if metric is None else metric)
     for one in measured:
         if one.activation is not None:
-            _check_activation(one, sizes)
+            _check_activation(one, network)
+    sizes = network.sizes
     layers = arguments.indices("layers", options.layers, sizes.n_layers)
+    network.check_name(place.at(layers[0]))
     given = _heads("given", options.given, sizes)
     sweep = Sweep(place, layers, _units(place, options, sizes), options.by_position, measured, given)
     if paths is not None and paths.receivers is not None:
-        arguments.check_heads("receivers", paths.receivers, sizes.n_layers, sizes.n_heads)
+        arguments.check_heads("receivers", paths.receivers, sizes.n_layers, sizes.units(paths.into))
     return replace(sweep, paths=paths) if sets is None else _of_sets(sweep, sets, sizes)
 
 
@@ -79,7 +81,7 @@ def _check_effect(site: Site, kind: str, options: Options, *, sets: bool, paths:
                 raise ValueError(f"{name}= has no effect on {what}: leave it out")
 
 
-def _of_sets(sweep: Sweep, sets: Sequence[object], sizes: GPT2Layout) -> Sweep:
+def _of_sets(sweep: Sweep, sets: Sequence[object], sizes: Sizes) -> Sweep:
     """The sweep that replaces whole sets of heads."""
     if len(sets) == 0:
         raise ValueError("sets=[]: give some sets of heads, such as [[(9, 6), (9, 9)]]")
@@ -89,23 +91,23 @@ def _of_sets(sweep: Sweep, sets: Sequence[object], sizes: GPT2Layout) -> Sweep:
     return replace(sweep, layers=(), units=None, sets=heads)
 
 
-def _heads(name: str, value: object, sizes: GPT2Layout, *, at_least_one: bool = False) -> tuple[Head, ...]:
+def _heads(name: str, value: object, sizes: Sizes, *, at_least_one: bool = False) -> tuple[Head, ...]:
     found = arguments.heads(name, value, at_least_one=at_least_one)
     arguments.check_heads(name, found, sizes.n_layers, sizes.n_heads)
     return found
 
 
-def _units(site: Site, options: Options, sizes: GPT2Layout) -> tuple[int, ...] | None:
+def _units(site: Site, options: Options, sizes: Sizes) -> tuple[int, ...] | None:
     """The heads or neurons that are replaced one at a time; None where a whole layer is."""
     if site.unit == "neuron":
         return arguments.indices("neurons", options.neurons, sizes.d_mlp)
-    return arguments.indices("heads", options.heads, sizes.n_heads) if site.unit == "head" else None
+    return arguments.indices("heads", options.heads, sizes.units(site.name)) if site.unit == "head" else None
 
 
-def _check_activation(metric: Metric, sizes: GPT2Layout) -> None:
+def _check_activation(metric: Metric, network: Architecture) -> None:
     """Refuse an activation that the model doesn't have."""
     assert metric.activation is not None
-    gpt2.check_name(metric.activation.name, sizes)
-    head = metric.activation.head
-    if head is not None and not 0 <= head < sizes.n_heads:
-        raise ValueError(f"{metric.name}: the model has heads 0 to {sizes.n_heads - 1}")
+    network.check_name(metric.activation.name)
+    head, n_heads = metric.activation.head, network.sizes.units(parse(metric.activation.name).name)
+    if head is not None and not 0 <= head < n_heads:
+        raise ValueError(f"{metric.name}: the model has heads 0 to {n_heads - 1} there")

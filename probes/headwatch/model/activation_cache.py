@@ -11,10 +11,9 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import GPT2LMHeadModel
 
-from headwatch.model import gpt2
-from headwatch.model.activation_names import NameLike, act_name, resolve
+from headwatch.model.activation_names import MODEL, NameLike, act_name, resolve
+from headwatch.model.architecture import Architecture
 from headwatch.model.torch_hooks import per_head_output
 
 Labelled = tuple[Tensor, list[str]]
@@ -34,15 +33,15 @@ class ActivationCache(Mapping[str, Tensor]):
 
     Args:
         activations: tensors by full name.
-        model: the model that made them; the read-outs use its final norm and unembedding.
+        architecture: the model that made them; the read-outs use its final norm and unembedding.
         has_batch_dim: whether the tensors start with a batch axis.
     """
 
     def __init__(
-        self, activations: Mapping[str, Tensor], model: GPT2LMHeadModel, has_batch_dim: bool = True
+        self, activations: Mapping[str, Tensor], architecture: Architecture, has_batch_dim: bool = True
     ) -> None:
         self._activations = dict(activations)
-        self._model = model
+        self._architecture = architecture
         self.has_batch_dim = has_batch_dim
 
     def __getitem__(self, key: NameLike) -> Tensor:
@@ -66,12 +65,12 @@ class ActivationCache(Mapping[str, Tensor]):
     @property
     def n_layers(self) -> int:
         """The number of layers of the model."""
-        return gpt2.layout(self._model).n_layers
+        return self._architecture.sizes.n_layers
 
     def to(self, device: torch.device | str) -> "ActivationCache":
         """The same cache with its tensors on another device."""
         moved = {name: value.to(device) for name, value in self._activations.items()}
-        return ActivationCache(moved, self._model, self.has_batch_dim)
+        return ActivationCache(moved, self._architecture, self.has_batch_dim)
 
     def remove_batch_dim(self) -> "ActivationCache":
         """The cache of a single prompt without its batch axis.
@@ -84,7 +83,7 @@ class ActivationCache(Mapping[str, Tensor]):
             found = f"a batch of {sorted(sizes)}" if self.has_batch_dim else "no batch axis"
             raise ValueError(f"remove_batch_dim needs a batch of 1, this cache has {found}")
         single = {name: value[0] for name, value in self._activations.items()}
-        return ActivationCache(single, self._model, has_batch_dim=False)
+        return ActivationCache(single, self._architecture, has_batch_dim=False)
 
     def stack_activation(
         self, name: str, layer: int | None = None, layer_type: str | None = None
@@ -142,8 +141,9 @@ class ActivationCache(Mapping[str, Tensor]):
             raise ValueError(f"mode={mode!r}: use 'all', 'attn' or 'mlp'")
         parts, labels = [], []
         if incl_embeds:
-            parts += [self["hook_embed"], self["hook_pos_embed"]]
-            labels += ["embed", "pos_embed"]
+            embeddings = [name for name in MODEL if act_name(name) in self._architecture.activation_names()]
+            parts += [self[act_name(name)] for name in embeddings]
+            labels += embeddings
         for i in range(self._layer(layer)):
             for name in ("attn_out", "mlp_out"):
                 if mode in ("all", name.removesuffix("_out")):
@@ -167,7 +167,7 @@ class ActivationCache(Mapping[str, Tensor]):
             return_labels: return `(stack, labels)`, labels such as `L5H1`.
         """
         last = self._layer(layer)
-        heads = gpt2.layout(self._model).n_heads
+        heads = self._architecture.sizes.n_heads
         parts = [self._head_results(i)[..., head, :] for i in range(last) for head in range(heads)]
         labels = [f"L{i}H{head}" for i in range(last) for head in range(heads)]
         if incl_remainder:
@@ -179,7 +179,7 @@ class ActivationCache(Mapping[str, Tensor]):
     def apply_ln_to_stack(
         self, residual_stack: Float[Tensor, "component ..."], layer: int | None = None
     ) -> Float[Tensor, "component ..."]:
-        """Centre each part and divide it by the scale that LayerNorm used in this run, before gain and bias.
+        """Centre each part, as the norm does, and divide it by this run's scale, before gain and bias.
 
         Args:
             residual_stack: parts of the stream, `[component, ..., pos, d_model]`.
@@ -187,7 +187,7 @@ class ActivationCache(Mapping[str, Tensor]):
         """
         last = self._layer(layer)
         scale = self["ln_final.hook_scale"] if last == self.n_layers else self["scale", last, "ln1"]
-        return (residual_stack - residual_stack.mean(-1, keepdim=True)) / scale
+        return self._architecture.centred(residual_stack) / scale
 
     def logit_attrs(
         self,
@@ -217,11 +217,11 @@ class ActivationCache(Mapping[str, Tensor]):
         """Logits read from the stream before each layer and after the last one: `[component, (batch,) pos, vocab]`."""
         stack = self.accumulated_resid(incl_mid=incl_mid)
         assert isinstance(stack, Tensor)
-        return gpt2.unembed(self._model, stack)
+        return self._architecture.unembed(stack)
 
     def _directions(self, tokens: Tensor | int) -> Tensor:
         ids = torch.as_tensor(tokens, device=self["ln_final.hook_scale"].device)
-        directions = gpt2.unembedding_directions(self._model, ids)
+        directions = self._architecture.unembedding_directions(ids)
         # [batch] tokens hold for every position of their prompt.
         return directions.unsqueeze(-2) if ids.ndim == 1 and self.has_batch_dim else directions
 
@@ -230,7 +230,7 @@ class ActivationCache(Mapping[str, Tensor]):
             return self._activations[full]
         z = self["z", layer]
         batched = z if self.has_batch_dim else z[None]
-        result, _ = per_head_output(gpt2.output_projection(self._model, layer), batched)
+        result, _ = per_head_output(self._architecture.output_projection(layer), batched)
         return result if self.has_batch_dim else result[0]
 
     def _stream(self, layer: int | None) -> Tensor:

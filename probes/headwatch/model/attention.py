@@ -17,14 +17,18 @@ def causal_mask(
 
 def attention_scores(
     q: Float[Tensor, "batch query head d_head"],
-    k: Float[Tensor, "batch key head d_head"],
+    k: Float[Tensor, "batch key kv_head d_head"],
     allowed: Bool[Tensor, "batch #head query key"],
     scaling: float,
     upcast: bool = False,
 ) -> Float[Tensor, "batch head query key"]:
-    """Scaled attention scores, −inf where a query may not look; `upcast` computes them in float32."""
+    """Scaled attention scores, −inf where a query may not look; `upcast` computes them in float32.
+
+    A head of keys serves the queries of a group of heads, where there are fewer of them.
+    """
     if upcast:
         q, k = q.float(), k.float()
+    k = for_each_query_head(k, q.shape[2])
     scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) * scaling
     return scores.masked_fill(~allowed, -torch.inf)
 
@@ -36,12 +40,15 @@ def attention_pattern(scores: Float[Tensor, "batch head query key"]) -> Float[Te
 
 def attend(
     q: Float[Tensor, "row query head d_head"],
-    k: Float[Tensor, "row key head d_head"],
-    v: Float[Tensor, "row key head d_head"],
+    k: Float[Tensor, "row key kv_head d_head"],
+    v: Float[Tensor, "row key kv_head d_head"],
     scaling: float,
     first: int,
 ) -> Float[Tensor, "row query head d_head"]:
-    """Causal attention of queries at the positions from `first` on over keys at the positions from 0 on."""
+    """Causal attention of queries at the positions from `first` on over keys at the positions from 0 on.
+
+    A head of keys and values serves the queries of a group of heads, where there are fewer of them.
+    """
     queries, keys = q.shape[1], k.shape[1]
     mask, whole = None, first == 0 and queries == keys
     if not whole and first + 1 < keys:
@@ -54,5 +61,22 @@ def attend(
         attn_mask=mask,
         is_causal=whole,
         scale=scaling,
+        enable_gqa=q.shape[2] != k.shape[2],
     )
     return out.transpose(1, 2)
+
+
+def head_outputs(
+    pattern: Float[Tensor, "batch head query key"], v: Float[Tensor, "batch key kv_head d_head"]
+) -> Float[Tensor, "batch query head d_head"]:
+    """z: the values that each head reads, weighed by its pattern."""
+    v = for_each_query_head(v, pattern.shape[1])
+    return (pattern @ v.transpose(1, 2)).transpose(1, 2)
+
+
+def for_each_query_head(
+    value: Float[Tensor, "batch key kv_head d_head"], n_heads: int
+) -> Float[Tensor, "batch key head d_head"]:
+    """Keys or values with each head repeated for its group of query heads."""
+    group = n_heads // value.shape[2]
+    return value if group == 1 else value.repeat_interleave(group, dim=2)

@@ -8,7 +8,7 @@ from torch import nn
 
 
 @contextmanager
-def probing(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, no compiled code inside; each module's own mode put back after."""
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -19,3 +19,6 @@ def probing(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+probing = eval_mode

@@ -1,11 +1,19 @@
-"""Finds the GPT-2 in whatever a user trains."""
+"""Finds the network in whatever a user trains; the one place that knows which families there are."""
+
+from typing import Any
 
 from torch import nn
-from transformers import GPT2LMHeadModel
+
+from headwatch.model.architecture import Architecture
+from headwatch.model.gpt2 import GPT2
+from headwatch.registry import Registry
+
+FAMILIES: Registry[type[Architecture]] = Registry("model family")
+FAMILIES.register("gpt2", GPT2)
 
 
-def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:
-    """The GPT-2 in a module: itself, or the one inside LightningModule, peft or `torch.compile` wrappers.
+def find_architecture(module: nn.Module, name: str | None = None) -> Architecture:
+    """The network in a module: itself, or the one inside LightningModule, peft or `torch.compile` wrappers.
 
     Example:
         >>> wrapped = torch.nn.ModuleDict({"net": model})
@@ -13,24 +21,37 @@ def find_gpt2(module: nn.Module, name: str | None = None) -> GPT2LMHeadModel:
         True
 
     Args:
-        module: anything that contains a `GPT2LMHeadModel`.
+        module: anything that contains one network of a family in `FAMILIES`.
         name: the dotted path of the sub-module to look in, such as `net.gpt`; needed where there are several.
 
     Raises:
-        ValueError: no GPT-2 there, several, or no sub-module of that name.
+        ValueError: no network there, several, or no sub-module of that name.
     """
     try:
         root = module if name is None else module.get_submodule(name)
     except AttributeError as error:
         children = ", ".join(child for child, _ in module.named_children())
         raise ValueError(f"model={name!r} names no sub-module; the top ones are: {children}") from error
-    # A compiled module and its original are two modules that share one GPT-2.
-    found = {id(m): (path, m) for path, m in root.named_modules() if isinstance(m, GPT2LMHeadModel)}
+    # A compiled module and its original are two modules that share one network.
+    found = {id(each): (path, each) for path, each in root.named_modules() if _family(each) is not None}
     if len(found) == 1:
-        return next(iter(found.values()))[1]
+        [(_, network)] = found.values()
+        family = _family(network)
+        assert family is not None
+        return family(network)
     if not found:
         raise ValueError(
-            f"no GPT2LMHeadModel in {type(root).__name__}: headwatch watches Hugging Face's GPT-2 with its LM head"
+            f"no {' or '.join(family.class_name for family in FAMILIES.values())} in {type(root).__name__}: headwatch "
+            "watches language models with their LM head, and knows no other family"
         )
     paths = ", ".join(repr(path) for path, _ in found.values())
-    raise ValueError(f"{len(found)} GPT-2 models in {type(root).__name__}; name one with model=: {paths}")
+    raise ValueError(f"{len(found)} language models in {type(root).__name__}; name one with model=: {paths}")
+
+
+def _family(module: nn.Module) -> type[Architecture] | None:
+    return next((family for family in FAMILIES.values() if family.recognises(module)), None)
+
+
+def find_gpt2(module: nn.Module, name: str | None = None) -> Any:
+    """The network's own module."""
+    return find_architecture(module, name).model

@@ -1,4 +1,4 @@
-"""Hook points on the user's own GPT-2: read and replace any named activation, then leave nothing behind.
+"""Hook points on the user's own model: read and replace any named activation, then leave nothing behind.
 
 `attach` makes no copy of the weights and changes nothing by itself: torch hooks exist only while one of its
 runs is under way. Train or eval mode and gradient mode are the caller's.
@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import GPT2LMHeadModel
 
-from headwatch.model import gpt2
 from headwatch.model.activation_cache import ActivationCache
-from headwatch.model.activation_names import NameLike, all_names, parse, resolve
+from headwatch.model.activation_names import NameLike, parse, resolve
+from headwatch.model.architecture import Architecture, Sizes
 from headwatch.model.attention import causal_mask
-from headwatch.model.find import find_gpt2
-from headwatch.model.torch_hooks import Points
+from headwatch.model.find import find_architecture
+from headwatch.model.torch_hooks import ForwardHooks
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ Names = NameLike | Sequence[NameLike] | Callable[[str], bool] | None
 
 
 @dataclass
-class HookedGPT2:
-    """A GPT-2 with hook points, made by `attach`.
+class HookedModel:
+    """A model with hook points, made by `attach`.
 
     Example:
         >>> with hw.attach(model) as hooked:
@@ -51,15 +50,23 @@ class HookedGPT2:
         True
 
     Attributes:
-        model: the user's own model.
-        layout: its sizes.
+        architecture: the user's own model, in its parts.
     """
 
-    model: GPT2LMHeadModel
-    layout: gpt2.GPT2Layout
+    architecture: Architecture
     _open: bool = field(default=True, repr=False)
 
-    def __enter__(self) -> "HookedGPT2":
+    @property
+    def model(self) -> nn.Module:
+        """The user's own model."""
+        return self.architecture.model
+
+    @property
+    def sizes(self) -> Sizes:
+        """Its sizes."""
+        return self.architecture.sizes
+
+    def __enter__(self) -> "HookedModel":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -96,8 +103,8 @@ class HookedGPT2:
         )
         if detach:
             kept = {name: value.detach() for name, value in kept.items()}
-        order = [name for name in all_names(self.layout.n_layers) if name in kept]
-        return logits, ActivationCache({name: kept[name] for name in order}, self.model)
+        order = [name for name in self.architecture.activation_names() if name in kept]
+        return logits, ActivationCache({name: kept[name] for name in order}, self.architecture)
 
     def run_with_hooks(
         self,
@@ -149,9 +156,9 @@ class HookedGPT2:
         wanted = keep | frozenset(functions)
         allowed = causal_mask(ids, attention_mask)
         with torch.compiler.set_stance("force_eager"):
-            with Points(wanted, fire, allowed) as points:
-                gpt2.install(points, self.model)
-                logits = gpt2.logits(self.model, ids, attention_mask)
+            with ForwardHooks(wanted, fire, allowed) as hooks:
+                self.architecture.install(hooks)
+                logits = self.architecture.forward(ids, attention_mask)
         if missing := sorted(wanted - fired):
             raise RuntimeError(
                 f"{', '.join(missing)} never fired: this {type(self.model).__name__}'s forward bypasses the module "
@@ -163,11 +170,11 @@ class HookedGPT2:
         ids = ids[None] if ids.ndim == 1 else ids
         if ids.ndim != 2 or ids.numel() == 0 or ids.is_floating_point():
             raise ValueError(f"ids are integers of shape [batch, pos], got {ids.dtype} {tuple(ids.shape)}")
-        if ids.shape[1] > self.layout.n_positions:
-            raise ValueError(f"ids have {ids.shape[1]} positions, the model has {self.layout.n_positions}")
-        if not 0 <= int(ids.min()) <= int(ids.max()) < self.layout.d_vocab:
+        if ids.shape[1] > self.sizes.n_positions:
+            raise ValueError(f"ids have {ids.shape[1]} positions, the model has {self.sizes.n_positions}")
+        if not 0 <= int(ids.min()) <= int(ids.max()) < self.sizes.d_vocab:
             raise ValueError(
-                f"ids run from {int(ids.min())} to {int(ids.max())}, the vocabulary from 0 to {self.layout.d_vocab - 1}"
+                f"ids run from {int(ids.min())} to {int(ids.max())}, the vocabulary from 0 to {self.sizes.d_vocab - 1}"
             )
         if attention_mask is not None and attention_mask.shape != ids.shape:
             raise ValueError(
@@ -185,7 +192,7 @@ class HookedGPT2:
         return by_name
 
     def _select(self, names: Names) -> frozenset[str]:
-        available = [n for n in all_names(self.layout.n_layers) if not n.endswith("hook_mid")]
+        available = self.architecture.activation_names()
         if names is None:
             return frozenset(available)
         if callable(names):
@@ -193,11 +200,11 @@ class HookedGPT2:
             if not chosen:
                 raise ValueError(f"the names predicate chose none of the {len(available)} activations")
             return chosen
-        return frozenset(gpt2.check_name(resolve(name), self.layout) for name in _each(names))
+        return frozenset(self.architecture.check_name(resolve(name)) for name in _each(names))
 
 
-def attach(model: nn.Module, name: str | None = None) -> HookedGPT2:
-    """Give a GPT-2 hook points: `with attach(model) as hooked: ...`.
+def attach(model: nn.Module, name: str | None = None) -> HookedModel:
+    """Give a model hook points: `with attach(model) as hooked: ...`.
 
     Example:
         >>> with hw.attach(model) as hooked:
@@ -206,14 +213,14 @@ def attach(model: nn.Module, name: str | None = None) -> HookedGPT2:
         ['blocks.5.attn.hook_pattern', 'blocks.5.attn.hook_z']
 
     Args:
-        model: a `GPT2LMHeadModel`, or anything that contains one (peft, `torch.compile`, a LightningModule).
+        model: Hugging Face's GPT-2 with its LM head, or anything that contains one (peft, `torch.compile`, a
+            LightningModule).
         name: the dotted path of the sub-module to look in, where there are several.
 
     Raises:
-        ValueError: no GPT-2 in it, or several.
+        ValueError: no known network in it, or several.
     """
-    found = find_gpt2(model, name)
-    return HookedGPT2(found, gpt2.layout(found))
+    return HookedModel(find_architecture(model, name))
 
 
 def _each(names: NameLike | Sequence[NameLike]) -> Iterator[NameLike]:

@@ -13,7 +13,7 @@ Fire = Callable[[str, Tensor], Tensor | None]
 
 
 @dataclass
-class Points:
+class ForwardHooks:
     """Hooks on modules for the wanted activations of one forward.
 
     Attributes:
@@ -27,7 +27,7 @@ class Points:
     allowed: Bool[Tensor, "batch 1 pos pos"]
     handles: list[RemovableHandle] = field(default_factory=list, init=False)
 
-    def __enter__(self) -> "Points":
+    def __enter__(self) -> "ForwardHooks":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -56,23 +56,53 @@ class Points:
         if name in self.wanted:
             self.after(module, lambda _, args, output: self.fire(name, output))
 
-    def on_norm(self, module: nn.Module, scale_name: str, normalized_name: str) -> None:
-        """Fire the scale of a LayerNorm and what it makes before gain and bias."""
+    def on_norm(
+        self,
+        module: nn.Module,
+        parameters: Callable[[nn.Module], "NormParameters"],
+        scale_name: str,
+        normalized_name: str,
+    ) -> None:
+        """Fire the scale of a norm and what it makes before gain and bias; `parameters` reads them off the module."""
         if not self.wanted & {scale_name, normalized_name}:
             return
 
         def hook(_: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
-            norm = layer_norm(module)
-            centred = args[0].float() - args[0].float().mean(-1, keepdim=True)
-            scale = (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt().to(args[0].dtype)
+            norm, stream = parameters(module), args[0].float()
+            centred = stream - stream.mean(-1, keepdim=True) if norm.centres else stream
+            scale = (centred.square().mean(-1, keepdim=True) + norm.epsilon).sqrt().to(args[0].dtype)
             new_scale = self.fire_if_wanted(scale_name, scale)
             normalized = centred.to(scale.dtype) / (scale if new_scale is None else new_scale)
             new = self.fire_if_wanted(normalized_name, normalized)
             if new_scale is None and new is None:
                 return None
-            return (normalized if new is None else new) * norm.weight + norm.bias
+            scaled = (normalized if new is None else new) * norm.weight
+            return scaled if norm.bias is None else scaled + norm.bias
 
         self.after(module, hook)
+
+
+@dataclass(frozen=True, eq=False)
+class NormParameters:
+    """What a LayerNorm or an RMSNorm computes with.
+
+    Attributes:
+        epsilon: what is added to the variance.
+        weight: the gain, `[d_model]`.
+        bias: the bias, `[d_model]`; None where there is none.
+        centres: whether the mean is taken off first, as LayerNorm does and RMSNorm doesn't.
+    """
+
+    epsilon: float
+    weight: Float[Tensor, " d_model"]
+    bias: Float[Tensor, " d_model"] | None
+    centres: bool
+
+
+def layer_norm_parameters(module: nn.Module) -> NormParameters:
+    """Those of the LayerNorm in force; see `layer_norm`."""
+    norm = layer_norm(module)
+    return NormParameters(norm.eps, norm.weight, norm.bias, centres=True)
 
 
 def has_no_hooks(module: nn.Module) -> bool:

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headwatch.model.eval_mode import probing
-from headwatch.model.find import find_gpt2
-from headwatch.model.gpt2 import layout
+from headwatch.model.eval_mode import eval_mode
+from headwatch.model.find import find_architecture
 from headwatch.model.hooked_model import attach
 from headwatch.registry import one_of
 
@@ -82,7 +81,7 @@ def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None =
         torch.Size([4, 12, 12, 14, 14])
 
     Args:
-        model: a GPT2LMHeadModel, or a module that holds one.
+        model: Hugging Face's GPT-2, or a module that holds one.
         ids: token ids, right-padded, `[prompt, position]`.
         attention_mask: 1 for real tokens and 0 for padding, `[prompt, position]`; None = all are real.
 
@@ -93,9 +92,8 @@ def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None =
         ValueError: the mask is not right-padded, or has another shape than `ids`.
     """
     real = _real_tokens(ids, attention_mask)
-    gpt2 = find_gpt2(model)
-    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(layout(gpt2).n_layers)]
-    with probing(gpt2), attach(gpt2) as hooked:
+    with attach(model) as hooked, eval_mode(hooked.model):
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(hooked.sizes.n_layers)]
         _, cache = hooked.run_with_cache(ids, attention_mask=real.long(), names=names)
     maps = torch.stack([cache[name] for name in names], dim=1)
     return maps * real.to(maps)[:, None, None, :, None]
@@ -123,7 +121,7 @@ def head_scores(
     meaning; `entropy`, `first_token` and `max_weight` on `ids`, or on the same sequences without `ids`.
 
     Args:
-        model: a GPT2LMHeadModel, or a module that holds one.
+        model: Hugging Face's GPT-2, or a module that holds one.
         ids: prompts, right-padded, `[prompt, position]`.
         attention_mask: 1 for real tokens, `[prompt, position]`; None = all are real.
         batch_size: prompts per forward.
@@ -136,8 +134,8 @@ def head_scores(
     """
     if ids is None and attention_mask is not None:
         raise ValueError("head_scores got an attention_mask without ids: pass the prompts it belongs to")
-    gpt2 = find_gpt2(model)
-    shape = layout(gpt2)
+    network = find_architecture(model)
+    shape = network.sizes
     longest = min(shape.n_positions // 2, shape.d_vocab)
     length = min(50, longest) if length is None else length
     if not 1 < length <= longest:
@@ -145,9 +143,9 @@ def head_scores(
             f"length={length} does not fit: this model takes 2 to {longest} tokens before doubling "
             f"({shape.n_positions} positions, {shape.d_vocab} tokens in the vocabulary)"
         )
-    doubled = doubled_sequences(n_sequences, length, shape.d_vocab, seed=seed).to(gpt2.device)
-    on_doubled = _score(gpt2, doubled, None, batch_size)
-    on_prompts = on_doubled if ids is None else _score(gpt2, ids, attention_mask, batch_size)
+    doubled = doubled_sequences(n_sequences, length, shape.d_vocab, seed=seed).to(network.device)
+    on_doubled = _score(network.model, doubled, None, batch_size)
+    on_prompts = on_doubled if ids is None else _score(network.model, ids, attention_mask, batch_size)
     return HeadScores(
         previous_token=on_doubled.previous_token,
         duplicate_token=on_doubled.duplicate_token,
@@ -216,10 +214,10 @@ def mean_over_queries(values: PerQuery, use: Bool[Tensor, "prompt query"]) -> Fl
     return torch.einsum("plhq,pq->lh", values, use.to(values)) / use.sum()
 
 
-def _score(gpt2: nn.Module, ids: Ids, attention_mask: Mask | None, batch_size: int) -> HeadScores:
+def _score(model: nn.Module, ids: Ids, attention_mask: Mask | None, batch_size: int) -> HeadScores:
     real = _real_tokens(ids, attention_mask)
     batches = [
-        _per_query(attention_patterns(gpt2, ids[rows], real[rows].long()), ids[rows])
+        _per_query(attention_patterns(model, ids[rows], real[rows].long()), ids[rows])
         for rows in _batches(len(ids), batch_size)
     ]
     values = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}

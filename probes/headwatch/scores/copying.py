@@ -7,14 +7,12 @@ the unembedding once more while it runs. No prompt is needed.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import GPT2LMHeadModel
 
-from headwatch.model.eval_mode import probing
-from headwatch.model.find import find_gpt2
-from headwatch.model.gpt2 import attentions, head_values, layout, output_projection, unembed
-from headwatch.model.torch_hooks import per_head_output
+from headwatch.model.architecture import Architecture
+from headwatch.model.eval_mode import eval_mode
+from headwatch.model.find import find_architecture
 
-# Large against LayerNorm's epsilon, so that a basis vector is normalized to a fixed length.
+# Large against a norm's epsilon, so that a basis vector is normalized to a fixed length.
 _FAR = 1e3
 
 
@@ -32,17 +30,19 @@ def copying_scores(model: nn.Module) -> Float[Tensor, "layer head"]:
     calling the model's modules, so adapters such as LoRA's count.
 
     Args:
-        model: a GPT2LMHeadModel, or a module that holds one.
+        model: Hugging Face's GPT-2, or a module that holds one.
 
     Returns:
         `[layer, head]`, from −1 to 1, without unit.
     """
-    gpt2 = find_gpt2(model)
-    with probing(gpt2):
-        through_vocabulary = _unembed_then_embed(gpt2)
+    network = find_architecture(model)
+    with eval_mode(network.model):
+        through_vocabulary = _unembed_then_embed(network)
         scores = [
-            copying_score_of_maps(_output_maps(gpt2, layer), through_vocabulary, _value_maps(gpt2, layer))
-            for layer in range(len(attentions(gpt2)))
+            copying_score_of_maps(
+                _output_maps(network, layer), through_vocabulary, _value_maps(network, layer)
+            )
+            for layer in range(network.sizes.n_layers)
         ]
     return torch.stack(scores)
 
@@ -64,27 +64,28 @@ def copying_score_of_maps(
     return (eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)).float()
 
 
-def _unembed_then_embed(gpt2: GPT2LMHeadModel) -> Float[Tensor, "d_model d_model"]:
-    basis = _basis(gpt2, layout(gpt2).d_model)
-    directions = unembed(gpt2, basis) - unembed(gpt2, torch.zeros_like(basis[:1]))
+def _unembed_then_embed(network: Architecture) -> Float[Tensor, "d_model d_model"]:
+    basis = _basis(network)
+    directions = network.unembed(basis) - network.unembed(torch.zeros_like(basis[:1]))
     directions = directions - directions.mean(-1, keepdim=True)
-    tokens = torch.arange(layout(gpt2).d_vocab, device=gpt2.device)
-    return directions.float() @ gpt2.get_input_embeddings()(tokens).float()
+    tokens = torch.arange(network.sizes.d_vocab, device=network.device)
+    return directions.float() @ network.token_embeddings(tokens).float()
 
 
-def _value_maps(gpt2: GPT2LMHeadModel, layer: int) -> Float[Tensor, "head d_model d_head"]:
-    basis = _basis(gpt2, layout(gpt2).d_model)
-    values = head_values(gpt2, layer, basis) - head_values(gpt2, layer, torch.zeros_like(basis[:1]))
+def _value_maps(network: Architecture, layer: int) -> Float[Tensor, "head d_model d_head"]:
+    """What each head reads from the stream; heads that share values read the same."""
+    basis = _basis(network)
+    _, of_basis = network.keys_values(layer, basis)
+    _, of_nothing = network.keys_values(layer, torch.zeros_like(basis[:1]))
+    values = (of_basis - of_nothing).repeat_interleave(network.sizes.group, dim=1)
     return values.transpose(0, 1).float()
 
 
-def _output_maps(gpt2: GPT2LMHeadModel, layer: int) -> Float[Tensor, "head d_head d_model"]:
-    sizes = layout(gpt2)
-    basis = torch.eye(sizes.d_head, dtype=gpt2.dtype, device=gpt2.device)
-    for_each_head = basis[None, :, None].expand(1, -1, sizes.n_heads, -1)
-    written, _ = per_head_output(output_projection(gpt2, layer), for_each_head)
-    return written[0].transpose(0, 1).float()
+def _output_maps(network: Architecture, layer: int) -> Float[Tensor, "head d_head d_model"]:
+    sizes = network.sizes
+    basis = torch.eye(sizes.d_head, dtype=network.dtype, device=network.device)
+    return network.write_heads(layer, basis[:, None].expand(-1, sizes.n_heads, -1)).float()
 
 
-def _basis(gpt2: GPT2LMHeadModel, size: int) -> Float[Tensor, "size size"]:
-    return _FAR * torch.eye(size, dtype=gpt2.dtype, device=gpt2.device)
+def _basis(network: Architecture) -> Float[Tensor, "d_model d_model"]:
+    return _FAR * torch.eye(network.sizes.d_model, dtype=network.dtype, device=network.device)

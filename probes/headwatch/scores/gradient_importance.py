@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from torchmetrics import Metric
 
-from headwatch.model.find import find_gpt2
-from headwatch.model.gpt2 import layout, output_projection
+from headwatch.model.find import find_architecture
 
 _paused: ContextVar[bool] = ContextVar("gradient_head_importance_paused", default=False)
 
@@ -129,23 +128,23 @@ class GradientHeadImportance(Metric):
         of a `torch.compile`d model: compiled code never runs hooks that were added later.
 
         Args:
-            model: a GPT2LMHeadModel, or a module that holds one.
+            model: Hugging Face's GPT-2, or a module that holds one.
 
         Raises:
-            ValueError: the model has another number of layers or heads, or holds no GPT-2.
+            ValueError: the model has another number of layers or heads, or holds no known network.
         """
-        gpt2 = find_gpt2(model)
-        sizes = layout(gpt2)
+        network = find_architecture(model)
+        sizes = network.sizes
         if tuple(self.total.shape) != (sizes.n_layers, sizes.n_heads):
             raise ValueError(
                 f"made for {self.total.shape[0]} layers of {self.total.shape[1]} heads, but the model has "
                 f"{sizes.n_layers} layers of {sizes.n_heads}"
             )
-        self.to(gpt2.device)
-        handles = [gpt2.base_model.register_forward_pre_hook(self._remember_mask, with_kwargs=True)]
+        self.to(network.device)
+        handles = [network.takes_mask.register_forward_pre_hook(self._remember_mask, with_kwargs=True)]
         for layer in range(sizes.n_layers):
             hook = torch.compiler.disable(partial(self._listen, layer))
-            handles.append(output_projection(gpt2, layer).register_forward_pre_hook(hook))
+            handles.append(network.output_projection(layer).register_forward_pre_hook(hook))
         return handles
 
     def _remember_mask(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -4,9 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from headwatch.model.eval_mode import probing
-from headwatch.model.find import find_gpt2
-from headwatch.model.gpt2 import logits
+from headwatch.model.eval_mode import eval_mode
+from headwatch.model.find import find_architecture
 
 
 def token_losses(
@@ -33,7 +32,7 @@ def in_context_learning_score(
         torch.Size([2])
 
     Args:
-        model: a GPT2LMHeadModel, or a module that holds one.
+        model: Hugging Face's GPT-2, or a module that holds one.
         ids: prompts of at least `late` real tokens, `[prompt, position]`.
         early: the early token, counted from 1.
         late: the late token, counted from 1.
@@ -51,10 +50,10 @@ def in_context_learning_score(
         raise ValueError(
             f"late={late}, but the prompts have {ids.shape[1]} tokens: pass longer ones or a smaller late"
         )
-    gpt2 = find_gpt2(model)
+    network = find_architecture(model)
     scores = []
-    with probing(gpt2):
-        for batch in ids[:, :late].to(gpt2.device).split(batch_size):
-            losses = token_losses(logits(gpt2, batch, None), batch)
+    with eval_mode(network.model):
+        for batch in ids[:, :late].to(network.device).split(batch_size):
+            losses = token_losses(network.forward(batch, None), batch)
             scores.append(losses[:, late - 2] - losses[:, early - 2])
     return torch.cat(scores)

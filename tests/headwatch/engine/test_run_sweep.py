@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import headwatch as hw
-from headwatch.engine.base_run import PlainRun
+from headwatch.engine.base_run import BaseRun
 from headwatch.engine.executor import default_max_tokens
-from headwatch.engine.propagate import Climb
+from headwatch.engine.propagate import propagate
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
@@ -60,15 +60,15 @@ def test_the_memory_bound_is_kept():
 def test_running_out_of_memory_shrinks_the_batches_with_one_warning(monkeypatch, most_rows):
     model, pairs = tiny_gpt2(), random_pairs(6, 5, lengths=[5, 5, 5, 4, 4, 3])
     expected = sweep(model, pairs, "z", "zero", "loss")
-    climb, sizes = Climb.__call__, []
+    sizes = []
 
-    def cramped(self, jobs):
-        sizes.append(sum(len(job.index) for job in jobs))
+    def cramped(base, sweep, reader, new, items, pinned):
+        sizes.append(sum(len(item.index) for item in items))
         if sizes[-1] > most_rows:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return climb(self, jobs)
+        return propagate(base, sweep, reader, new, items, pinned)
 
-    monkeypatch.setattr(Climb, "__call__", cramped)
+    monkeypatch.setattr("headwatch.engine.by_engine.propagate", cramped)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         effects = hw.ablate_heads(model, pairs, kind="zero", max_tokens_per_batch=180, metric="loss")
@@ -83,7 +83,7 @@ def test_running_out_of_memory_shrinks_the_batches_with_one_warning(monkeypatch,
 @pytest.mark.parametrize("most_pairs", [1, 2, 3])
 def test_too_little_memory_for_the_plain_runs_takes_fewer_pairs_at_once(monkeypatch, most_pairs):
     model, pairs = tiny_gpt2(), random_pairs(7, 6, shared=2)
-    run, sizes, seen = PlainRun.of.__func__, [], []
+    run, sizes, seen = BaseRun.of.__func__, [], []
 
     def cramped(cls, parts, ids, **options):
         sizes.append(len(ids))
@@ -91,7 +91,7 @@ def test_too_little_memory_for_the_plain_runs_takes_fewer_pairs_at_once(monkeypa
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
         return run(cls, parts, ids, **options)
 
-    monkeypatch.setattr(PlainRun, "of", classmethod(cramped))
+    monkeypatch.setattr(BaseRun, "of", classmethod(cramped))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         effects = hw.patch_activations(model, pairs, progress=lambda done, total: seen.append((done, total)))
@@ -111,10 +111,10 @@ def test_too_little_memory_for_the_plain_runs_takes_fewer_pairs_at_once(monkeypa
 def test_other_errors_and_too_little_memory_for_one_intervention_are_raised(monkeypatch, error):
     model, pairs = tiny_gpt2(), random_pairs(2, 5)
 
-    def fail(self, jobs):
+    def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(Climb, "__call__", fail)
+    monkeypatch.setattr("headwatch.engine.by_engine.propagate", fail)
     with pytest.raises(RuntimeError, match=str(error)):
         hw.ablate_heads(model, pairs, kind="zero", metric="loss")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from headwatch.model.eval_mode import probing
+from headwatch.model.eval_mode import eval_mode
 from tests.models import random_ids, tiny_gpt2
 
 
@@ -20,7 +20,7 @@ def test_probing_evaluates_without_gradients_and_puts_every_module_back():
     model = partly_frozen()
     before = modes(model)
     assert len(set(before)) == 2
-    with probing(model):
+    with eval_mode(model):
         assert not any(modes(model))
         assert not torch.is_grad_enabled()
         assert torch.equal(model(random_ids(1, 4)).logits, model(random_ids(1, 4)).logits)
@@ -31,7 +31,7 @@ def test_probing_evaluates_without_gradients_and_puts_every_module_back():
 def test_probing_puts_every_module_back_after_an_exception():
     model = partly_frozen()
     before = modes(model)
-    with pytest.raises(KeyError, match="mine"), probing(model):
+    with pytest.raises(KeyError, match="mine"), eval_mode(model):
         raise KeyError("mine")
     assert modes(model) == before
     assert torch.is_grad_enabled()
@@ -45,6 +45,6 @@ def test_probing_runs_no_compiled_code():
         return graph.forward
 
     compiled = torch.compile(model.transformer.ln_f, backend=backend)
-    with probing(model):
+    with eval_mode(model):
         compiled(torch.zeros(1, 32))
     assert not calls
