@@ -202,7 +202,7 @@ def _check_prompts(record: Record, probe: Asking) -> None:
     if probe.label not in record.prompts:
         return
     before = record.prompts[probe.label]
-    now = probe.source.read(GPT2Layout(**record.model))
+    now = probe.source.read(record.sizes_as(GPT2Layout))
     shown = now[: len(before.clean)]
     if len(now) != before.total or (shown.tokens, tuple(shown.answer.tolist())) != (
         before.clean,

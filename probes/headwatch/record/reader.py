@@ -7,8 +7,9 @@ A line that cannot be understood costs that line, not the record; `Record.proble
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,6 +27,8 @@ from headwatch.record.entries import (
 )
 from headwatch.record.fields import Fields
 from headwatch.record.packing import unpack
+
+Sizes = TypeVar("Sizes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +192,22 @@ class Record:
     def probes(self) -> list[EffectEntry | ScoreEntry]:
         """All passes that measured something per head, by step."""
         return sorted([*self.effects, *self.scores], key=lambda entry: entry.step)
+
+    def sizes_as(self, kind: type[Sizes]) -> Sizes:
+        """The model's sizes as a dataclass; sizes that it has no field for are left out.
+
+        Records of 0.1 lack `n_kv_heads`, of which their models had one a head.
+
+        Raises:
+            ValueError: the record lacks one of its sizes.
+        """
+        known = {"n_kv_heads": self.model.get("n_heads"), **self.model}
+        missing = [field.name for field in fields(kind) if known.get(field.name) is None]  # type: ignore[arg-type]
+        if missing:
+            raise ValueError(
+                f"{self.directory} does not say its model's {missing[0]}: it has {list(self.model)}"
+            )
+        return kind(**{field.name: known[field.name] for field in fields(kind)})  # type: ignore[arg-type]
 
     def patterns(self, step: int, label: str | None = None) -> AttentionFrame:
         """The attention maps of one step.

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_one_more_size_does_not_part_a_run_from_its_record(old):
     assert Record.read(old).model == OLD_SIZES | {"n_kv_heads": 3}
     RecordWriter(old, name="old-run", model=OLD_SIZES).close()
     assert Record.read(old).model == OLD_SIZES | {"n_kv_heads": 3}
+
+
+@dataclass(frozen=True)
+class NewerSizes:
+    n_heads: int
+    n_kv_heads: int
+
+
+@dataclass(frozen=True)
+class OtherSizes:
+    n_experts: int
+
+
+def test_sizes_are_read_by_whoever_knows_some_of_them(old):
+    assert Record.read(old).sizes_as(NewerSizes) == NewerSizes(n_heads=3, n_kv_heads=3)
+    describe(old, model=OLD_SIZES | {"n_kv_heads": 1, "n_new": 5})
+    assert Record.read(old).sizes_as(NewerSizes) == NewerSizes(n_heads=3, n_kv_heads=1)
+    with pytest.raises(ValueError, match="does not say its model's n_experts"):
+        Record.read(old).sizes_as(OtherSizes)
 
 
 def test_another_size_of_the_same_name_does(old):
