@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.task_names import TASKS_HELP
 
 if TYPE_CHECKING:
     from headwatch_callbacks.checkpoints.evaluate import Evaluation
@@ -25,7 +26,7 @@ def evaluate(
         Path | None, typer.Option(help="Prompt pairs, JSON Lines.", rich_help_panel="Prompts")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Or a ready-made task: ioi, ...", rich_help_panel="Prompts")
+        str | None, typer.Option(help=f"Or a ready-made task: {TASKS_HELP}.", rich_help_panel="Prompts")
     ] = None,
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="Pairs of --task.", rich_help_panel="Prompts")

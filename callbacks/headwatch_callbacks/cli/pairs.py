@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.model_limits import ModelLimits, read_limits
+from headwatch_callbacks.cli.task_names import TASKS_HELP
 
 pairs = typer.Typer(help="Check a file of prompt pairs, or make one.", no_args_is_help=True)
 
@@ -28,7 +30,8 @@ def check(
         from headwatch.prompts.check_file import check_pair_file
         from headwatch.prompts.pairs import PromptPairs
 
-        problems = check_pair_file(file, tokenizer, *_limits(model))
+        limits = ModelLimits() if model is None else read_limits(model)
+        problems = check_pair_file(file, tokenizer, limits.context, limits.vocabulary)
         found = None if problems else PromptPairs.from_jsonl(file, tokenizer)
     if found is not None:
         shortest, longest = int(found.lengths.min()), int(found.lengths.max())
@@ -48,9 +51,7 @@ def check(
 
 @pairs.command()
 def make(
-    task: Annotated[
-        str, typer.Option(help="ioi, induction, greater_than, gendered_pronoun, capitals, subject_verb.")
-    ],
+    task: Annotated[str, typer.Option(help=f"{TASKS_HELP}.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The JSON Lines file to write.")],
     tokenizer: Annotated[
         str | None, typer.Option(help="A tokenizer's folder or its name on the hub; induction needs none.")
@@ -70,13 +71,3 @@ def make(
     Console(soft_wrap=True).print(
         f"{output}: {len(made)} pairs, metric {made.metric}{left_out}", highlight=False
     )
-
-
-def _limits(model: Path | None) -> tuple[int | None, int | None]:
-    """The context and the vocabulary of a model, from its config.json."""
-    if model is None:
-        return None, None
-    from transformers import GPT2Config
-
-    config = GPT2Config.from_pretrained(str(model))
-    return config.n_positions, config.vocab_size
