@@ -7,9 +7,12 @@ import pytest
 
 from headwatch.metrics import METRICS
 from headwatch.tasks import TASKS
+from headwatch_callbacks.trackers import TRACKERS
+from tests.headwatch_callbacks.training import QUIET
 from tests.models import random_pairs, tiny_gpt2
 from tests.tokenizers import word_level
 
+pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 SECTIONS = dict(re.findall(r"^## (Adding .*)\n((?:(?!^## ).*\n?)*)", TEXT, flags=re.M))
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -24,12 +27,12 @@ def blocks(section):
 @pytest.fixture
 def registries(monkeypatch):
     """What the examples register is forgotten again."""
-    for registry in (METRICS, TASKS):
+    for registry in (METRICS, TASKS, TRACKERS):
         monkeypatch.setattr(registry, "_known", dict(registry._known))
 
 
 def test_there_is_an_example_for_each_thing_that_people_add():
-    assert list(SECTIONS) == ["Adding a metric", "Adding a task"]
+    assert list(SECTIONS) == ["Adding a metric", "Adding a task", "Adding a tracker"]
 
 
 @pytest.mark.parametrize("title", SECTIONS)
