@@ -1,5 +1,7 @@
 """Expected values are numpy loops over pairs, in float64."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from headwatch import metrics
 from headwatch.metrics import METRICS, Metric, Targets
 from headwatch.model.hooked_model import attach
+from tests import compare
 from tests.models import random_ids, tiny_gpt2
 from tests.reference.functional import forward
 
@@ -50,8 +53,7 @@ def one_pair(name: str, row: np.ndarray, pair: int, at: Targets) -> float:
     }[name]
 
 
-def close(actual: torch.Tensor, expected) -> None:
-    np.testing.assert_allclose(actual.double().numpy(), np.asarray(expected), rtol=1e-4, atol=1e-5)
+close = partial(compare.close, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["loss", "logit_diff", "prob", "prob_diff", "accuracy", "kl"])

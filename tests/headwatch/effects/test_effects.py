@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from headwatch.effects import Effects
+from tests.compare import close
 
 PAIRS, LAYERS, HEADS = 7, 3, 4
 
@@ -23,10 +24,6 @@ def made(kind: str = "denoise", n: int = PAIRS, corrupted: bool = True) -> Effec
         kind=kind,
         metric="logit_diff",
     )
-
-
-def close(actual: torch.Tensor, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_mean_and_standard_error_over_pairs():

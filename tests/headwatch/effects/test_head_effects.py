@@ -5,16 +5,13 @@ import pytest
 import torch
 
 from headwatch.effects.head_effects import HeadEffects
+from tests.compare import close
 
 PAIRS, LAYERS, HEADS = 7, 3, 4
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def close(actual: torch.Tensor, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def accumulated(*batches: torch.Tensor) -> HeadEffects:

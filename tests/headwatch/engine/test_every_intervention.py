@@ -5,6 +5,7 @@ import torch
 
 import headwatch as hw
 from headwatch.interventions.sites import derangement
+from tests.compare import effects_are
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
@@ -14,14 +15,6 @@ LAYER_SITES = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
 METRICS = ["loss", "logit_diff", "prob", "accuracy", "kl", "sequence_loss"]
 
 
-def check(effects: hw.Effects, expected: torch.Tensor) -> None:
-    assert effects.per_pair.shape == expected.shape
-    assert expected.abs().max() > 1e-2, "the interventions do nothing: a bad test"
-    scale = max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(effects.per_pair.double(), expected, rtol=0, atol=1e-5 * scale)
-    torch.testing.assert_close(effects.mean.double(), expected.mean(0), rtol=0, atol=1e-5 * scale)
-
-
 @pytest.mark.parametrize("kind", ["zero", "mean", "position_mean", "resample"])
 @pytest.mark.parametrize("site", HEAD_SITES + LAYER_SITES)
 def test_ablation_at_every_site(site, kind):
@@ -29,7 +22,7 @@ def test_ablation_at_every_site(site, kind):
         pytest.skip("a pattern has no mean over prompts' tokens; refused, see test_bad_arguments")
     model, pairs = tiny_gpt2(seed=1), random_pairs(4, 7)
     effects = hw.ablate(model, pairs, site, kind=kind, metric="loss", seed=3)
-    check(effects, sweep(model, pairs, site, kind, "loss", permutation=derangement(4, 3)))
+    effects_are(effects, sweep(model, pairs, site, kind, "loss", permutation=derangement(4, 3)))
     assert effects.dims == (("layer", "head") if site in HEAD_SITES else ("layer",))
 
 
@@ -39,7 +32,7 @@ def test_ablation_at_every_site(site, kind):
 def test_patching_at_every_site(site, by_position, direction):
     model, pairs = tiny_gpt2(seed=2), random_pairs(3, 6, shared=2)
     effects = hw.patch_activations(model, pairs, site, direction=direction, by_position=by_position)
-    check(effects, sweep(model, pairs, site, direction, "logit_diff", by_position=by_position))
+    effects_are(effects, sweep(model, pairs, site, direction, "logit_diff", by_position=by_position))
 
 
 @pytest.mark.parametrize("kind", ["zero", "mean", "resample"])
@@ -47,7 +40,7 @@ def test_ablation_by_position(kind):
     model, pairs = tiny_gpt2(seed=4), random_pairs(3, 5)
     effects = hw.ablate_heads(model, pairs, kind=kind, metric="logit_diff", by_position=True)
     expected = sweep(model, pairs, "z", kind, "logit_diff", by_position=True, permutation=derangement(3))
-    check(effects, expected)
+    effects_are(effects, expected)
     assert effects.dims == ("layer", "head", "position")
 
 
@@ -56,8 +49,10 @@ def test_every_metric(metric):
     model, pairs = tiny_gpt2(seed=5, noise=0.4), random_pairs(12, 6, seed=5)
     predicted = forward(model, pairs.clean)[0][:, -1].argmax(-1)  # right answers, for accuracy to fall from
     pairs = hw.PromptPairs.from_tokens(pairs.clean, pairs.corrupted, predicted, pairs.foil)
-    check(hw.ablate_heads(model, pairs, kind="zero", metric=metric), sweep(model, pairs, "z", "zero", metric))
-    check(
+    effects_are(
+        hw.ablate_heads(model, pairs, kind="zero", metric=metric), sweep(model, pairs, "z", "zero", metric)
+    )
+    effects_are(
         hw.patch_activations(model, pairs, "resid_mid", direction="denoise", by_position=True, metric=metric),
         sweep(model, pairs, "resid_mid", "denoise", metric, by_position=True),
     )
@@ -79,8 +74,10 @@ def test_every_metric(metric):
 def test_other_models(settings):
     model = tiny_gpt2(seed=6, **settings)
     pairs = random_pairs(3, 6, vocab=model.config.vocab_size)
-    check(hw.ablate_heads(model, pairs, kind="mean", metric="loss"), sweep(model, pairs, "z", "mean", "loss"))
-    check(
+    effects_are(
+        hw.ablate_heads(model, pairs, kind="mean", metric="loss"), sweep(model, pairs, "z", "mean", "loss")
+    )
+    effects_are(
         hw.patch_activations(model, pairs, "k", direction="noise"),
         sweep(model, pairs, "k", "noise", "logit_diff"),
     )
@@ -93,10 +90,10 @@ def test_prompts_of_unequal_length_in_batches_of_any_size(kind, batch_size):
     pairs = random_pairs(5, 9, lengths=[9, 4, 6, 9, 5])
     if kind in ("zero", "mean"):
         effects = hw.ablate_heads(model, pairs, kind=kind, metric="loss", batch_size=batch_size)
-        check(effects, sweep(model, pairs, "z", kind, "loss"))
+        effects_are(effects, sweep(model, pairs, "z", kind, "loss"))
     else:
         effects = hw.patch_activations(model, pairs, "v", direction=kind, batch_size=batch_size)
-        check(effects, sweep(model, pairs, "v", kind, "logit_diff"))
+        effects_are(effects, sweep(model, pairs, "v", kind, "logit_diff"))
 
 
 def test_a_metric_read_before_the_last_token():
@@ -104,22 +101,22 @@ def test_a_metric_read_before_the_last_token():
     drawn = random_pairs(4, 8, shared=1)
     position = torch.tensor([2, 7, 5, 3])
     pairs = hw.PromptPairs.from_tokens(drawn.clean, drawn.corrupted, drawn.answer, drawn.foil, position)
-    check(
+    effects_are(
         hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff"),
         sweep(model, pairs, "z", "zero", "logit_diff"),
     )
     expected = sweep(model, pairs, "q", "noise", "logit_diff", by_position=True)
-    check(hw.patch_activations(model, pairs, "q", direction="noise", by_position=True), expected)
+    effects_are(hw.patch_activations(model, pairs, "q", direction="noise", by_position=True), expected)
 
 
 @pytest.mark.parametrize("site", ["post", "pre"])
 def test_single_neurons(site):
     model, pairs = tiny_gpt2(seed=9, n_inner=24), random_pairs(3, 6)
     effects = hw.patch_activations(model, pairs, site, neurons=[5, 0, 23], layers=[2, 0])
-    check(effects, sweep(model, pairs, site, "denoise", "logit_diff", layers=[2, 0], units=[5, 0, 23]))
+    effects_are(effects, sweep(model, pairs, site, "denoise", "logit_diff", layers=[2, 0], units=[5, 0, 23]))
     assert effects.dims == ("layer", "neuron")
     ablated = hw.ablate(model, pairs, site, kind="mean", metric="loss", neurons=[7, 8])
-    check(ablated, sweep(model, pairs, site, "mean", "loss", units=[7, 8]))
+    effects_are(ablated, sweep(model, pairs, site, "mean", "loss", units=[7, 8]))
 
 
 def test_the_statistics_are_those_of_the_effects_per_pair():
@@ -171,7 +168,7 @@ def test_the_model_is_as_before(mode):
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     expected = sweep(model, pairs, "z", "zero", "loss")
-    check(hw.ablate_heads(model, pairs, kind="zero", metric="loss"), expected)
+    effects_are(hw.ablate_heads(model, pairs, kind="zero", metric="loss"), expected)
     with pytest.raises(ValueError, match="unknown site"):
         hw.ablate(model, pairs, "zebra", metric="loss")
     assert [module.training for module in model.modules()] == modes
@@ -184,7 +181,7 @@ def test_it_works_in_inference_mode():
     model, pairs = tiny_gpt2(), random_pairs(3, 5)
     with torch.inference_mode():
         effects = hw.patch_activations(model, pairs, "pattern", direction="noise")
-    check(effects, sweep(model, pairs, "pattern", "noise", "logit_diff"))
+    effects_are(effects, sweep(model, pairs, "pattern", "noise", "logit_diff"))
 
 
 def test_progress_counts_pairs():

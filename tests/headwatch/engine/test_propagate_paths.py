@@ -1,17 +1,11 @@
 """Path patching against whole forwards written out, edited by name."""
 
 import pytest
-import torch
 
 import headwatch as hw
+from tests.compare import effects_are
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.heads import path_effects
-
-
-def close(effects: hw.Effects, expected: torch.Tensor) -> None:
-    assert expected.abs().max() > 1e-2, "the interventions do nothing: a bad test"
-    scale = max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(effects.per_pair.double(), expected, rtol=0, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
@@ -20,7 +14,7 @@ def close(effects: hw.Effects, expected: torch.Tensor) -> None:
 def test_the_direct_effect_on_the_logits(direction, mlps, metric):
     model, pairs = tiny_gpt2(seed=1), random_pairs(3, 6, shared=2)
     effects = hw.patch_paths(model, pairs, direction=direction, mlps=mlps, metric=metric)
-    close(effects, path_effects(model, pairs, "logits", None, direction, mlps, metric))
+    effects_are(effects, path_effects(model, pairs, "logits", None, direction, mlps, metric))
     assert effects.dims == ("layer", "head")
 
 
@@ -33,7 +27,7 @@ def test_the_effect_through_some_receivers(into, mlps, receivers, max_tokens):
     effects = hw.patch_paths(
         model, pairs, receivers, receiver_input=into, mlps=mlps, max_tokens_per_batch=max_tokens
     )
-    close(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
+    effects_are(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
     top = max(layer for layer, _ in receivers)
     assert not effects.per_pair[:, top:].any()
 
@@ -41,7 +35,7 @@ def test_the_effect_through_some_receivers(into, mlps, receivers, max_tokens):
 def test_denoising_through_receivers_in_chosen_layers():
     model, pairs = tiny_gpt2(seed=3), random_pairs(3, 6)
     effects = hw.patch_paths(model, pairs, [(2, 0)], receiver_input="v", direction="denoise", layers=[1, 0])
-    close(effects, path_effects(model, pairs, [(2, 0)], "v", "denoise", "recomputed")[:, [1, 0]])
+    effects_are(effects, path_effects(model, pairs, [(2, 0)], "v", "denoise", "recomputed")[:, [1, 0]])
     assert effects.kind == "denoise"
 
 
@@ -50,7 +44,7 @@ def test_denoising_through_receivers_in_chosen_layers():
 def test_hooks_give_the_same(receivers, mlps):
     model, pairs, into = tiny_gpt2(seed=4), random_pairs(2, 5), None if receivers == "logits" else "k"
     effects = hw.patch_paths(model, pairs, receivers, receiver_input=into, mlps=mlps, engine="hooks")
-    close(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
+    effects_are(effects, path_effects(model, pairs, receivers, into, "noise", mlps))
 
 
 @pytest.mark.usefixtures("unchecked")

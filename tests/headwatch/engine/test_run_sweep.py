@@ -10,14 +10,10 @@ import headwatch as hw
 from headwatch.engine.base_run import BaseRun
 from headwatch.engine.executor import default_max_tokens
 from headwatch.engine.propagate import propagate
+from tests.compare import effects_are
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
-
-
-def same(effects: hw.Effects, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
-    scale = max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(effects.per_pair.double(), expected, rtol=0, atol=tolerance * scale)
 
 
 def counted(module: nn.Module) -> list[torch.Size]:
@@ -41,7 +37,7 @@ def test_any_memory_bound_gives_the_same_effects(site, by_position, max_tokens):
     effects = hw.patch_activations(
         model, pairs, site, by_position=by_position, max_tokens_per_batch=max_tokens
     )
-    same(effects, sweep(model, pairs, site, "denoise", "logit_diff", by_position=by_position))
+    effects_are(effects, sweep(model, pairs, site, "denoise", "logit_diff", by_position=by_position))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -76,7 +72,7 @@ def test_running_out_of_memory_shrinks_the_batches_with_one_warning(monkeypatch,
     assert "out of memory at max_tokens_per_batch=180: going on with smaller batches" in str(warning.message)
     first = next(number for number, size in enumerate(sizes) if size <= most_rows)
     assert max(sizes[first:]) <= most_rows, "a later group ran out of memory again"
-    same(effects, expected)
+    effects_are(effects, expected)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -100,7 +96,7 @@ def test_too_little_memory_for_the_plain_runs_takes_fewer_pairs_at_once(monkeypa
     assert max(sizes[-2:]) <= most_pairs
     assert seen == sorted(seen)
     assert seen[-1] == (7, 7)
-    same(effects, sweep(model, pairs, "z", "denoise", "logit_diff"))
+    effects_are(effects, sweep(model, pairs, "z", "denoise", "logit_diff"))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -127,7 +123,7 @@ def test_what_both_prompts_share_is_not_computed_again():
     positions = [shape[-2] for shape in shapes if len(shape) == 4]
     assert positions
     assert set(positions) == {2}
-    same(effects, sweep(model, pairs, "z", "denoise", "logit_diff"))
+    effects_are(effects, sweep(model, pairs, "z", "denoise", "logit_diff"))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -256,7 +252,9 @@ def test_an_attention_that_is_not_gpt2s_is_refused_in_one_sentence():
 
 def test_a_model_with_cross_attention_that_nothing_feeds_is_served():
     model, pairs = tiny_gpt2(add_cross_attention=True), random_pairs(3, 5)
-    same(hw.ablate_heads(model, pairs, kind="zero", metric="loss"), sweep(model, pairs, "z", "zero", "loss"))
+    effects_are(
+        hw.ablate_heads(model, pairs, kind="zero", metric="loss"), sweep(model, pairs, "z", "zero", "loss")
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft calls it
@@ -274,7 +272,7 @@ def test_lora_adapters_keep_their_effect(site):
     pairs, neurons = random_pairs(3, 5), [3, 9] if site == "post" else None
     effects = hw.patch_activations(wrapped, pairs, site, neurons=neurons)
     merged = wrapped.merge_and_unload()
-    same(effects, sweep(merged, pairs, site, "denoise", "logit_diff", units=neurons), 1e-4)
+    effects_are(effects, sweep(merged, pairs, site, "denoise", "logit_diff", units=neurons), 1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated:FutureWarning")
@@ -283,7 +281,7 @@ def test_gradient_checkpointing_and_training_mode_change_nothing():
     expected = sweep(model, pairs, "z", "mean", "loss")
     model.gradient_checkpointing_enable()
     model.train()
-    same(hw.ablate_heads(model, pairs, metric="loss"), expected)
+    effects_are(hw.ablate_heads(model, pairs, metric="loss"), expected)
 
 
 def test_a_bf16_model_is_served():

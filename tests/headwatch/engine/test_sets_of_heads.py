@@ -5,19 +5,13 @@ import torch
 
 import headwatch as hw
 from headwatch.interventions.sites import derangement
+from tests.compare import effects_are
 from tests.models import random_pairs, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.heads import without_heads
 
 SETS = [[(0, 1)], [(2, 3)], [(0, 0), (2, 1)], [(1, 2), (1, 3), (0, 2)], [(2, 0), (1, 0), (0, 3)]]
 KINDS = ["zero", "mean", "position_mean", "resample"]
-
-
-def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    assert expected.abs().max() > 1e-2, "the interventions do nothing: a bad test"
-    torch.testing.assert_close(
-        actual.double(), expected, rtol=0, atol=1e-5 * max(1.0, expected.abs().max().item())
-    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -29,7 +23,7 @@ def test_sets_of_heads(kind, max_tokens):
     )
     plain = without_heads(model, pairs, [], kind, "loss")
     without = [without_heads(model, pairs, heads, kind, "loss", derangement(4, 3)) for heads in SETS]
-    close(effects.per_pair, torch.stack(without, 1) - plain[:, None])
+    effects_are(effects.per_pair, torch.stack(without, 1) - plain[:, None])
     assert effects.dims == ("set",)
 
 
@@ -53,9 +47,9 @@ def test_one_more_head_where_some_are_gone(kind, metric):
         ],
         1,
     )
-    close(effects.per_pair, expected - base[:, None, None])
-    close(effects.given, base)
-    close(effects.clean + 1, without_heads(model, pairs, [], kind, metric) + 1)
+    effects_are(effects.per_pair, expected - base[:, None, None])
+    effects_are(effects.given, base)
+    effects_are(effects.clean + 1, without_heads(model, pairs, [], kind, metric) + 1)
     assert effects.baseline == pytest.approx(base.mean().item(), rel=1e-5)
     assert effects.per_pair[:, 1, 2].abs().max() < 1e-5
     assert effects.per_pair[:, 0, 3].abs().max() < 1e-5
@@ -108,7 +102,7 @@ def test_one_more_head_patched_where_some_are(direction, engine):
     torch.testing.assert_close(effects.given, before, rtol=0, atol=1e-4)
     torch.testing.assert_close(effects.not_intervened, before, rtol=0, atol=1e-4)
     expected = [[difference([*given, (layer, head)]) - before for head in range(4)] for layer in range(3)]
-    close(effects.per_pair, torch.stack([torch.stack(row, 1) for row in expected], 1).double())
+    effects_are(effects.per_pair, torch.stack([torch.stack(row, 1) for row in expected], 1).double())
     whole = effects.clean.mean() - effects.corrupted.mean()
     normalized = (before.mean() + effects.mean - effects.corrupted.mean()) / whole
     torch.testing.assert_close(effects.normalized, normalized, rtol=0, atol=1e-4)
@@ -121,10 +115,10 @@ def test_chosen_heads_of_each_layer_are_those_of_all(engine):
     some = hw.patch_activations(
         model, pairs, "v", by_position=True, layers=[2, 0], heads=[3, 1], engine=engine
     )
-    close(some.per_pair, every.per_pair[:, [2, 0]][:, :, [3, 1]].double())
+    effects_are(some.per_pair, every.per_pair[:, [2, 0]][:, :, [3, 1]].double())
     assert dict(some.coords) == {"layer": (2, 0), "head": (3, 1), "position": tuple(range(6))}
     paths = hw.patch_paths(model, pairs, heads=2, engine=engine)
-    close(paths.per_pair, hw.patch_paths(model, pairs).per_pair[:, :, [2]].double())
+    effects_are(paths.per_pair, hw.patch_paths(model, pairs).per_pair[:, :, [2]].double())
 
 
 def test_hooks_give_the_same():
@@ -133,11 +127,13 @@ def test_hooks_give_the_same():
     effects = hw.ablate_head_sets(model, pairs, SETS, kind="mean", metric="loss", engine="hooks")
     plain = without_heads(model, pairs, [], "mean", "loss")
     without = [without_heads(model, pairs, heads, "mean", "loss") for heads in SETS]
-    close(effects.per_pair, torch.stack(without, 1) - plain[:, None])
+    effects_are(effects.per_pair, torch.stack(without, 1) - plain[:, None])
     effects = hw.ablate_heads(model, pairs, kind="mean", given=given, metric="loss", engine="hooks")
     base = without_heads(model, pairs, given, "mean", "loss")
-    close(effects.given, base)
-    close(effects.per_pair[:, 2, 2], without_heads(model, pairs, [*given, (2, 2)], "mean", "loss") - base)
+    effects_are(effects.given, base)
+    effects_are(
+        effects.per_pair[:, 2, 2], without_heads(model, pairs, [*given, (2, 2)], "mean", "loss") - base
+    )
 
 
 @pytest.mark.parametrize(
