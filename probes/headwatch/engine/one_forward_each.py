@@ -118,7 +118,7 @@ class HooksBackend:
             return sent
         names: dict[str, list[int]] = {}
         for layer, head in self.sweep.paths.receivers:
-            names.setdefault(act_name(self.sweep.paths.into, layer), []).append(head)
+            names.setdefault(act_name(self.sweep.paths.receiver_input, layer), []).append(head)
         seen = self._cache(batch, list(names), sent)
         return [(name, write_heads(heads, seen[name])) for name, heads in names.items()]
 

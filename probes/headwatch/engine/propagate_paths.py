@@ -121,7 +121,7 @@ class _PathRun:
 
     def _seen(self, layer: int, active: Sequence[Streams]) -> _Received:
         """What a layer's heads make of the senders' streams, at all positions."""
-        of_base = {"q": self.base.q, "k": self.base.k, "v": self.base.v}[self._paths.into][layer]
+        of_base = {"q": self.base.q, "k": self.base.k, "v": self.base.v}[self._paths.receiver_input][layer]
         values = []
         for streams in active:
             value = self._projected(layer, streams.stream)
@@ -130,9 +130,9 @@ class _PathRun:
         return _Received(torch.cat([streams.index for streams in active]), torch.cat(values))
 
     def _projected(self, layer: int, stream: Tensor) -> Tensor:
-        if self._paths.into == "q":
+        if self._paths.receiver_input == "q":
             return self.base.network.queries(layer, stream)
-        return self.base.network.keys_values(layer, stream)["kv".index(self._paths.into)]
+        return self.base.network.keys_values(layer, stream)["kv".index(self._paths.receiver_input)]
 
     def _run_receivers(self, received: dict[int, _Received], start: int) -> list[Streams]:
         """The base run with what the receivers saw, and what comes of it."""
@@ -162,10 +162,10 @@ class _PathRun:
         """What the receivers in a layer are pinned to, intervention by intervention."""
         if layer not in received:
             return ()
-        heads = torch.zeros(1, self.base.network.sizes.units(self._paths.into), dtype=torch.bool)
+        heads = torch.zeros(1, self.base.network.sizes.units(self._paths.receiver_input), dtype=torch.bool)
         for _, head in (receiver for receiver in self._paths.receivers or () if receiver[0] == layer):
             heads[:, head] = True
         values = received[layer].values
         # Every intervention is here: it entered where its sender was first seen, and is seen in all layers above.
         rows = (index[:, None] == received[layer].senders).int().argmax(1).to(values.device)
-        return (PinnedHeads(self._paths.into, heads.to(values.device), values[rows]),)
+        return (PinnedHeads(self._paths.receiver_input, heads.to(values.device), values[rows]),)

@@ -119,7 +119,7 @@ class _SweepRun:
             given=given,
             coords=sweep.coords(self.pairs.clean.shape[1]),
             receivers=sweep.receivers,
-            receiver_input=None if sweep.paths is None else sweep.paths.into or None,
+            receiver_input=None if sweep.paths is None else sweep.paths.receiver_input or None,
         )
 
     def _result(self) -> SweepResult:

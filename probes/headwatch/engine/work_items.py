@@ -1,4 +1,4 @@
-"""A sweep cut into work items: interventions that enter together, in the order in which they base."""
+"""A sweep cut into work items: interventions that enter together, in the order in which they run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -20,12 +20,12 @@ class Paths:
 
     Attributes:
         receivers: heads that see what the sender writes, as (layer, head); None for the logits.
-        into: what of theirs reads it: `q`, `k` or `v`.
+        receiver_input: what of theirs reads it: `q`, `k` or `v`.
         mlps: whether the MLPs between see it too: `recomputed` or `frozen`.
     """
 
     receivers: tuple[Head, ...] | None
-    into: str
+    receiver_input: str
     mlps: str
 
     @property

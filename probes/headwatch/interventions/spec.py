@@ -56,7 +56,7 @@ def make_spec(
     given = _heads("given", options.given, sizes)
     sweep = Sweep(place, layers, _units(place, options, sizes), options.by_position, measured, given)
     if paths is not None and paths.receivers is not None:
-        arguments.check_heads("receivers", paths.receivers, sizes.n_layers, sizes.units(paths.into))
+        arguments.check_heads("receivers", paths.receivers, sizes.n_layers, sizes.units(paths.receiver_input))
     return replace(sweep, paths=paths) if sets is None else _of_sets(sweep, sets, sizes)
 
 
