@@ -23,16 +23,20 @@ class PublicNames(SphinxDirective):
 
     Options:
         rooms: the files and folders, such as `ablation model`.
+        members: with the methods of classes.
     """
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"rooms": directives.unchanged_required}
+    option_spec: ClassVar[dict[str, Any]] = {
+        "rooms": directives.unchanged_required,
+        "members": directives.flag,
+    }
 
     def run(self) -> list[nodes.Node]:
         package, rooms = self.arguments[0], self.options["rooms"].split()
         shown = [name for name, room in public_names(package) if room in rooms]
         self.env.metadata[self.env.docname][f"shows {package} {' '.join(rooms)}"] = " ".join(shown)
-        lines = [line for name in shown for line in _directive(package, name)]
+        lines = [line for name in shown for line in _directive(package, name, "members" in self.options)]
         holder = nodes.container()
         self.state.nested_parse(StringList(lines, self.env.docname), 0, holder)
         return holder.children
@@ -47,14 +51,14 @@ def public_names(package: str) -> Iterator[tuple[str, str]]:
             yield name, inspect.getmodule(value).__name__.split(".")[1]  # type: ignore[union-attr]
 
 
-def _directive(package: str, name: str) -> list[str]:
+def _directive(package: str, name: str, members: bool) -> list[str]:
     value = getattr(importlib.import_module(package), name)
     analyzer = ModuleAnalyzer.for_module(value.__module__)
     analyzer.analyze()
     analyzer.overloads.clear()  # one signature with every option says more than two without
     if not inspect.isclass(value):
         return [f".. autofunction:: {package}.{name}", ""]
-    return [f".. autoclass:: {package}.{name}", "   :members:", ""]
+    return [f".. autoclass:: {package}.{name}", *(["   :members:"] if members else []), ""]
 
 
 def nothing_forgotten(app: Sphinx, env: Any) -> None:
