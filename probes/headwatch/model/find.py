@@ -17,7 +17,7 @@ def find_architecture(module: nn.Module, name: str | None = None) -> Architectur
 
     Example:
         >>> wrapped = torch.nn.ModuleDict({"net": model})
-        >>> hw.find_gpt2(wrapped) is model
+        >>> hw.find_architecture(wrapped).model is model
         True
 
     Args:
