@@ -293,3 +293,15 @@ def test_a_bf16_model_is_served():
 
 def test_the_default_bound_keeps_a_hidden_layer_within_18_megabytes():
     assert default_max_tokens(torch.device("cpu"), 3072) * 3072 * 4 <= 18 * 2**20
+
+
+def test_the_exact_engine_says_what_it_cannot_read_and_auto_takes_hooks():
+    model, pairs = tiny_gpt2(), random_pairs(2, 5)
+    inside = hw.metrics.activation("z2", head=1, neuron=3)
+    with pytest.raises(
+        RuntimeError, match=r"^engine='exact' can't read blocks.2.attn.hook_z\[head 1, 3\] under"
+    ):
+        hw.patch_activations(model, pairs, metric=inside, engine="exact")
+    auto = hw.patch_activations(model, pairs, metric=inside)
+    assert auto.per_pair.equal(hw.patch_activations(model, pairs, metric=inside, engine="hooks").per_pair)
+    assert auto.per_pair.any()
