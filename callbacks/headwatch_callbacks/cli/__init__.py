@@ -30,5 +30,5 @@ app.add_typer(pairs, name="pairs")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run what `sys.argv` asks for and end the process; the entry point of the `headwatch` program."""
     app(prog_name="headwatch")

@@ -11,7 +11,7 @@ from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usa
 
 
 class Format(StrEnum):
-    """What `export` writes."""
+    """The kinds of file that `export` writes: text, or typed columns."""
 
     csv = "csv"
     parquet = "parquet"

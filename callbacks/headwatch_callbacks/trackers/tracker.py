@@ -30,7 +30,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def write(self, result: ProbeResult) -> None:
-        """Send one pass."""
+        """Send what one pass found; `result.step` is the x of every value."""
 
     @abstractmethod
     def finish(self, report: Path | None = None) -> None:

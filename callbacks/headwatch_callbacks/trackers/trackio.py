@@ -44,12 +44,12 @@ class TrackioLogger(Logger):
 
     @property
     def name(self) -> str:
-        """The project's name."""
+        """The project's name, which Lightning takes as the folder of a default record and of checkpoints."""
         return self._init["project"]
 
     @property
     def version(self) -> str | None:
-        """The run's name."""
+        """The run's name; None before trackio has made one up."""
         return self._init["name"] if self._run is None else self._run.name
 
     @property
@@ -70,7 +70,7 @@ class TrackioLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log values of one step."""
+        """Log values in one call; without a step trackio counts its calls."""
         self.experiment.log(dict(metrics), step=step)
 
     @rank_zero_only

@@ -1,5 +1,9 @@
+import sys
+
 import lightning.pytorch as pl
 import pytest
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import CSVLogger
 
 from headwatch_callbacks.trackers import Trackers, trackers_for
@@ -42,3 +46,19 @@ def test_without_a_logger_it_could_not_take_effect(tmp_path):
     one = trainer(tmp_path, Trackers(), logger=False)
     with pytest.raises(ValueError, match="has no effect: this Trainer has no logger"):
         one.callbacks[0].setup(one, None, "fit")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls jsonargparse by an old name
+def test_a_yaml_file_can_hold_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train"])
+    settings = {"per_head": True, "mosaic_every": 3, "pictures_at_full_rate": 50}
+    held = {"class_path": "headwatch_callbacks.Trackers", "init_args": settings}
+    cli = LightningCLI(
+        BoringModel,
+        run=False,
+        save_config_callback=None,
+        seed_everything_default=False,
+        args={"trainer": {"callbacks": [held]}},
+    )
+    [callback] = [each for each in cli.trainer.callbacks if isinstance(each, Trackers)]
+    assert {name: getattr(callback, name) for name in settings} == settings

@@ -58,3 +58,19 @@ def test_the_strongest_heads_are_a_table_of_text_written_once(events):
 def test_hparams_are_left_untouched(events):
     assert "_hparams_/session_start_info" in events.summary_metadata
     assert not any("hp_metric" in tag and "headwatch" in tag for tag in events.Tags()["scalars"])
+
+
+def test_a_pass_after_the_end_brings_only_its_own_table(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    tracker = TensorBoardTracker(logger, Trackers())
+    tracker.write(ablation(10))
+    tracker.finish()
+    tracker.write(patterns(20))
+    tracker.finish()
+    logger.finalize("success")
+    read = EventAccumulator(logger.log_dir, size_guidance={"tensors": 0}).Reload()
+    steps = {
+        label: [each.step for each in read.Tensors(f"HeadImportance/{label}/text_summary")]
+        for label in ("ablation/z/mean/loss", "patterns")
+    }
+    assert steps == {"ablation/z/mean/loss": [10], "patterns": [20]}

@@ -73,9 +73,10 @@ def test_nothing_for_fast_dev_run_and_for_the_other_ranks(tmp_path):
     assert trackers_for(stub) == []
 
 
-def test_mlflows_file_store_is_refused_in_one_sentence():
-    stub = SimpleNamespace(_tracking_uri="file:./mlruns")
-    with pytest.raises(ValueError, match=r"file store 'file:./mlruns'.*tracking_uri='sqlite:///mlflow.db'"):
+@pytest.mark.parametrize("uri", ["file:./mlruns", "file:///somewhere/mlruns", "./mlruns"])
+def test_mlflows_file_store_is_refused_in_one_sentence(uri):
+    stub = SimpleNamespace(_tracking_uri=uri)
+    with pytest.raises(ValueError, match=rf"file store '{uri}'.*tracking_uri='sqlite:///mlflow.db'"):
         MLFlowTracker(stub, Trackers())
 
 
