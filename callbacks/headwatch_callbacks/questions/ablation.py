@@ -70,7 +70,7 @@ class HeadAblation(ProbeCallback):
     def prepare(self, model: GPT2LMHeadModel) -> None:
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(layout(model))
-        options = Options(max_tokens_per_batch=self.max_tokens_per_batch, precision=self.precision)
+        options = Options.of({"max_tokens_per_batch": self.max_tokens_per_batch, "precision": self.precision})
         make_spec(find_architecture(model), self._pairs, "z", self.kind, self.metric, options)
 
     def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:

@@ -77,11 +77,13 @@ class ActivationPatching(ProbeCallback):
     def prepare(self, model: GPT2LMHeadModel) -> None:
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(layout(model))
-        options = Options(
-            neurons=self.neurons,
-            by_position=self.by_position,
-            max_tokens_per_batch=self.max_tokens_per_batch,
-            precision=self.precision,
+        options = Options.of(
+            {
+                "neurons": self.neurons,
+                "by_position": self.by_position,
+                "max_tokens_per_batch": self.max_tokens_per_batch,
+                "precision": self.precision,
+            }
         )
         make_spec(find_architecture(model), self._pairs, self.site, self.direction, self.metric, options)
 
