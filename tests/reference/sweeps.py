@@ -6,8 +6,7 @@ Nothing here calls headwatch: activations are replaced inside `tests.reference.f
 import itertools
 
 import torch
-from torch import Tensor
-from transformers import GPT2LMHeadModel
+from torch import Tensor, nn
 
 from tests.reference.functional import forward
 
@@ -62,7 +61,7 @@ def replace_unit(site: str, value: Tensor, new: Tensor, unit: int | None, positi
 
 
 def sweep(
-    model: GPT2LMHeadModel,
+    model: nn.Module,
     pairs,
     site: str,
     kind: str,
@@ -72,8 +71,9 @@ def sweep(
     layers: list[int] | None = None,
     units: list[int] | None = None,
     permutation: Tensor | None = None,
+    forward=forward,
 ) -> Tensor:
-    """Effects `[pair, layer, (unit), (position)]`."""
+    """Effects `[pair, layer, (unit), (position)]`; `forward` runs another family's model."""
     config = model.config
     layers = list(range(config.n_layer)) if layers is None else layers
     if units is None:
