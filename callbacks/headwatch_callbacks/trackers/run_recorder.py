@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from headwatch.model.gpt2 import GPT2Layout
+from headwatch.model.architecture import Sizes
 from headwatch.record import RecordWriter
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.trackers.tracker import Tracker
@@ -15,14 +15,14 @@ class RunRecorder(Tracker):
 
     Args:
         folder: the record's folder, made where it is missing; its name is the run's name.
-        layout: the model's sizes.
+        sizes: the model's sizes.
 
     Raises:
         ValueError: the folder holds the record of a model with other sizes.
     """
 
-    def __init__(self, folder: Path, layout: GPT2Layout) -> None:
-        self._writer = RecordWriter(folder, name=folder.name, model=asdict(layout))
+    def __init__(self, folder: Path, sizes: Sizes) -> None:
+        self._writer = RecordWriter(folder, name=folder.name, model=asdict(sizes))
         self._described: set[str] = set()
 
     def write(self, result: ProbeResult) -> None:
