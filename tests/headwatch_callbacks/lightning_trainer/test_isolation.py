@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from headwatch.model.gpt2 import output_projection
 from headwatch_callbacks import ActivationPatching, AttentionMaps, GradientImportance, HeadAblation
 from tests.headwatch_callbacks.training import QUIET, Counting, Language, batches, differences, trained
 from tests.models import random_pairs
@@ -128,7 +127,8 @@ def _eager(module, batch):
 
 
 def _hook_left(module, batch):
-    output_projection(module.gpt, 0).register_forward_pre_hook(lambda _, args: (args[0] * (1 + 1e-5),))
+    projection = module.gpt.transformer.h[0].attn.c_proj
+    projection.register_forward_pre_hook(lambda _, args: (args[0] * (1 + 1e-5),))
 
 
 MISTAKES = [
