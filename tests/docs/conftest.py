@@ -1,13 +1,17 @@
 """What the examples in docstrings have at hand: a GPT-2 of GPT-2 small's layers and heads, prompts, and files."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 import headwatch as hw
+import headwatch_callbacks
 from tests.headwatch.page.fake_run import write_run
+from tests.headwatch_callbacks.training import Language, batches
+from tests.headwatch_callbacks.training import trainer as quiet_trainer
 from tests.models import tiny_gpt2
 from tests.tokenizers import word_level
 
@@ -39,4 +43,19 @@ def at_hand(words, folder, monkeypatch):
     monkeypatch.chdir(folder)
     pairs = hw.PromptPairs.from_jsonl(Path("pairs.jsonl"), words)
     model = tiny_gpt2(n_layer=12, n_head=12, n_embd=48, n_positions=64, vocab_size=len(words))
-    return {"hw": hw, "torch": torch, "model": model, "tokenizer": words, "pairs": pairs, "ids": pairs.clean}
+    names = {"hw": hw, "torch": torch, "model": model, "tokenizer": words, "pairs": pairs, "ids": pairs.clean}
+    callbacks = {name: getattr(headwatch_callbacks, name) for name in headwatch_callbacks.__all__}
+    training = {"L": Quiet(folder), "module": Language(vocab_size=len(words)), "data": batches()}
+    return names | callbacks | training
+
+
+class Quiet:
+    """Stands for `import lightning as L`: its Trainer prints nothing and takes a few steps only."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def Trainer(self, callbacks):
+        trainer = quiet_trainer(callbacks, self.folder)
+        trainer.fit = partial(trainer.fit, val_dataloaders=batches(1, shuffle=False))
+        return trainer

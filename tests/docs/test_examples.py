@@ -7,9 +7,12 @@ from types import ModuleType
 import pytest
 
 import headwatch
+import headwatch_callbacks
+from tests.headwatch_callbacks.training import QUIET
 
+pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-PACKAGES = (headwatch,)
+PACKAGES = (headwatch, headwatch_callbacks)
 PUBLIC = {
     f"{package.__name__}.{name}": getattr(package, name) for package in PACKAGES for name in package.__all__
 }

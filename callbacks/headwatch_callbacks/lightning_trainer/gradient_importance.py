@@ -23,6 +23,12 @@ from headwatch_callbacks.lightning_trainer.ranks import sum_over_ranks
 class GradientImportance(ProbeCallback):
     """I_h = E|z_h · ∂L/∂z_h| over the training tokens since the last result (Michel et al. 2019).
 
+    Example:
+        >>> trainer = L.Trainer(callbacks=[GradientImportance(every_n_train_steps=10)])
+        >>> trainer.fit(module, data)
+        >>> list(hw.Record.read(record_folder(trainer)).scores[-1].scores)
+        ['importance', 'importance_in_layer']
+
     L is the loss that `training_step` returned for its batch: what Lightning makes of it before the backward pass
     (division by `accumulate_grad_batches`, the loss scale of `16-mixed`) is undone. Padding that the model's
     `attention_mask` names is not counted; without a mask all tokens are. Under DDP, L is each rank's own loss and

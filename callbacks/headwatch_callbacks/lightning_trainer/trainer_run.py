@@ -159,12 +159,26 @@ def run_of(trainer: pl.Trainer) -> Run:
 
 
 def record_folder(trainer: pl.Trainer) -> Path | None:
-    """The folder of the record that a trainer's probes write; None before they start and under `fast_dev_run`."""
+    """The folder of the record that a trainer's probes write; None before they start and under `fast_dev_run`.
+
+    Example:
+        >>> trainer = L.Trainer(callbacks=[GradientImportance(every_n_train_steps=10)])
+        >>> trainer.fit(module, data)
+        >>> (record_folder(trainer) / "run.json").exists()
+        True
+    """
     return run_of(trainer).folder
 
 
 def probe_share(trainer: pl.Trainer) -> float:
-    """The share of the wall time of a trainer's last (or running) stage that its probes took, 0 to 1."""
+    """The share of the wall time of a trainer's last (or running) stage that its probes took, 0 to 1.
+
+    Example:
+        >>> trainer = L.Trainer(callbacks=[GradientImportance(every_n_train_steps=10)])
+        >>> trainer.fit(module, data)
+        >>> 0 < probe_share(trainer) < 1
+        True
+    """
     return run_of(trainer).share
 
 

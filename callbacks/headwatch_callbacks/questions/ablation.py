@@ -26,6 +26,13 @@ from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs,
 class HeadAblation(ProbeCallback):
     """Removes each head in turn and measures what that does, by `headwatch.ablate_heads`.
 
+    Example:
+        >>> probe = HeadAblation("pairs.jsonl", tokenizer="gpt2", kind="mean", metric="loss", every_n_train_steps=100)
+        >>> trainer = L.Trainer(callbacks=[probe])
+        >>> trainer.fit(module, data)
+        >>> hw.Record.read(record_folder(trainer)).effects[-1].label
+        'ablation/z/mean/loss'
+
     Args:
         pairs: prompt pairs: a JSON Lines file, a task, or the pairs themselves. Ablation reads the clean prompts.
         tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; None where pairs are token ids.

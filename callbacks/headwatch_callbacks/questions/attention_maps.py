@@ -19,6 +19,13 @@ from headwatch_callbacks.questions.result import AttentionFrame
 class AttentionMaps(ProbeCallback):
     """Attention maps of a few clean prompts, and scores that say which kind of head each one is.
 
+    Example:
+        >>> probe = AttentionMaps("pairs.jsonl", tokenizer="gpt2", every_n_epochs=1)
+        >>> trainer = L.Trainer(callbacks=[probe])
+        >>> trainer.fit(module, data)
+        >>> sorted(hw.Record.read(record_folder(trainer)).scores[-1].scores)[:3]
+        ['duplicate_token', 'entropy', 'first_token']
+
     Previous-token, duplicate-token and induction scores are read on random repeated tokens, entropy, attention to
     the first token and the largest weight on all clean prompts; see `headwatch.head_scores`.
 

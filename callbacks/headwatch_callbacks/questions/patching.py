@@ -27,6 +27,13 @@ from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs,
 class ActivationPatching(ProbeCallback):
     """Gives each activation its value on the pair's other prompt, by `headwatch.patch_activations`.
 
+    Example:
+        >>> probe = ActivationPatching("pairs.jsonl", tokenizer="gpt2", site="resid_pre", by_position=True)
+        >>> trainer = L.Trainer(callbacks=[probe])
+        >>> trainer.fit(module, data)
+        >>> hw.Record.read(record_folder(trainer)).effects[-1].dims
+        ('layer', 'position')
+
     Args:
         pairs: prompt pairs: a JSON Lines file, a task, or the pairs themselves.
         tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; None where pairs are token ids.

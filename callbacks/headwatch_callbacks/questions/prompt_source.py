@@ -16,6 +16,9 @@ Tokenizer = str | Path | PreTrainedTokenizerBase
 class TaskPairs:
     """Prompt pairs that a task of `headwatch.tasks` makes.
 
+    Example:
+        >>> probe = HeadAblation(TaskPairs("induction", n=32), every_n_train_steps=100)
+
     Args:
         task: the task's name, such as `ioi`; `induction` needs no tokenizer and fits itself to the model.
         n: how many pairs.

@@ -6,9 +6,8 @@ import lightning.pytorch as pl
 class Trackers(pl.Callback):
     """Sets what the probes of a Trainer send to its loggers.
 
-    Example::
-
-        Trainer(logger=WandbLogger(), callbacks=[HeadAblation(...), Trackers(per_head=True)])
+    Example:
+        >>> callbacks = [HeadAblation("pairs.jsonl", tokenizer="gpt2", every_n_epochs=1), Trackers(per_head=True)]
 
     Args:
         per_head: one series a head and probe (144 for GPT-2 small). None = only where a tracker takes no pictures.
