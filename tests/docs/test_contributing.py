@@ -33,7 +33,13 @@ def registries(monkeypatch):
 
 
 def test_there_is_an_example_for_each_thing_that_people_add():
-    assert list(SECTIONS) == ["Adding a metric", "Adding a task", "Adding a tracker", "Adding a model family"]
+    assert list(SECTIONS) == [
+        "Adding a metric",
+        "Adding a task",
+        "Adding a probe",
+        "Adding a tracker",
+        "Adding a model family",
+    ]
 
 
 @pytest.mark.parametrize("title", SECTIONS)
