@@ -10,7 +10,7 @@ import torch
 
 from headwatch.effects import Effects
 from headwatch.record import RecordWriter
-from headwatch.record.entries import KINDS
+from headwatch.record.entries import KINDS, CheckpointEntry
 from tests.models import random_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,7 @@ def record(tmp_path_factory):
         writer.scalars(1, {"loss": 2.0})
         writer.patterns(1, 0, "patterns", torch.ones(1, 1, 2, 3, 3).tril() / 3, [["a", "b", "c"]])
         writer.prompts(random_pairs(), "ablation/z/mean/loss")
+        writer.checkpoint(CheckpointEntry(1, "checkpoint-1", "0" * 64))
         writer.note("info", "a note")
     return folder
 

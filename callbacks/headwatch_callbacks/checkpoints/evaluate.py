@@ -16,8 +16,10 @@ from transformers import GPT2LMHeadModel
 
 from headwatch.model.eval_mode import probing
 from headwatch.model.gpt2 import GPT2Layout, layout
-from headwatch.record import Record
+from headwatch.record import CheckpointEntry, Record
+from headwatch_callbacks.checkpoints.duplicates import KnownCheckpoints
 from headwatch_callbacks.checkpoints.load import is_lightning, load_gpt2, saved_step
+from headwatch_callbacks.checkpoints.weights_hash import weights_hash
 from headwatch_callbacks.questions.ablation import HeadAblation
 from headwatch_callbacks.questions.attention_maps import AttentionMaps
 from headwatch_callbacks.questions.patching import ActivationPatching
@@ -246,11 +248,14 @@ def _share(fabric: Fabric, evaluation: Evaluation, todo: list[Pass], watch: Watc
     """This process's share of the passes."""
     probes = evaluation.questions.callbacks()
     recorder: RunRecorder | None = None
+    known = KnownCheckpoints(evaluation.record)
     for each in todo[fabric.global_rank :: fabric.world_size]:
         given = (evaluation.config, evaluation.prefix) if is_lightning(each.checkpoint) else ()
         model = load_gpt2(each.checkpoint, *given)
+        loaded = CheckpointEntry(each.step, Path(each.checkpoint).name, weights_hash(model))
         fabric.to_device(model)
         recorder = recorder or RunRecorder(evaluation.record, layout(model))
+        known.add(loaded, recorder)
         for place in each.probes:
             recorder.write(_ask(probes[place], model, each, watch))
     if recorder is not None:

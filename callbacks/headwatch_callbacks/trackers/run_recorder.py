@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from headwatch.model.architecture import Sizes
-from headwatch.record import RecordWriter
+from headwatch.record import CheckpointEntry, RecordWriter
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.trackers.tracker import Tracker
 
@@ -41,6 +41,10 @@ class RunRecorder(Tracker):
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Append numbers of one step, such as the training loss."""
         self._writer.scalars(step, values)
+
+    def checkpoint(self, entry: CheckpointEntry) -> None:
+        """Append which checkpoint the passes of a step were run on."""
+        self._writer.checkpoint(entry)
 
     def note(self, level: str, message: str) -> None:
         """Append something that a reader should know; `level` is `info`, `warning` or `error`."""

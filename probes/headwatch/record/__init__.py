@@ -2,6 +2,7 @@
 
 from headwatch.record.entries import (
     AttentionEntry,
+    CheckpointEntry,
     EffectEntry,
     Entry,
     Note,
@@ -16,6 +17,7 @@ from headwatch.record.writer import RecordWriter
 __all__ = [
     "AttentionEntry",
     "AttentionFrame",
+    "CheckpointEntry",
     "EffectEntry",
     "Entry",
     "Note",

@@ -249,6 +249,30 @@ class PromptEntry:
 
 
 @dataclass(frozen=True)
+class CheckpointEntry:
+    """A checkpoint that passes were run on, and what tells its weights from others.
+
+    Attributes:
+        step: the optimizer step at which it was saved.
+        name: the name of its file or folder.
+        sha256: the hash of its weights, which checkpoints have in common when their weights are identical.
+    """
+
+    step: int
+    name: str
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as one JSON object."""
+        return {"type": "checkpoint"} | vars(self)
+
+    @classmethod
+    def from_json(cls, line: Fields) -> "CheckpointEntry":
+        """Read one JSON object; raises ValueError as `EffectEntry.from_json` does."""
+        return cls(line.integer("step"), line.text("name"), line.text("sha256"))
+
+
+@dataclass(frozen=True)
 class Note:
     """Something that a reader of the record should know.
 
@@ -270,13 +294,14 @@ class Note:
         return cls(line.text("level"), line.text("message"))
 
 
-Entry = EffectEntry | ScoreEntry | ScalarEntry | AttentionEntry | PromptEntry | Note
+Entry = EffectEntry | ScoreEntry | ScalarEntry | AttentionEntry | PromptEntry | CheckpointEntry | Note
 KINDS: Mapping[str, type[Entry]] = {
     "effects": EffectEntry,
     "scores": ScoreEntry,
     "scalars": ScalarEntry,
     "patterns": AttentionEntry,
     "prompts": PromptEntry,
+    "checkpoint": CheckpointEntry,
     "note": Note,
 }
 

@@ -18,6 +18,7 @@ from headwatch.record.description import Description, read_description
 from headwatch.record.entries import (
     KINDS,
     AttentionEntry,
+    CheckpointEntry,
     EffectEntry,
     Entry,
     Note,
@@ -118,6 +119,7 @@ class Record:
         frames: where attention maps are, by step.
         prompts: prompt pairs by the label of their series; "" serves every series without its own.
         scalars: single numbers over training, by name.
+        checkpoints: saved checkpoints that passes were run on, by step and name.
         notes: what the writers noted.
         problems: a sentence for each line that could not be understood.
     """
@@ -130,6 +132,7 @@ class Record:
     frames: tuple[AttentionEntry, ...]
     prompts: Mapping[str, PromptEntry]
     scalars: Mapping[str, Series]
+    checkpoints: tuple[CheckpointEntry, ...]
     notes: tuple[Note, ...]
     problems: tuple[str, ...]
 
@@ -160,6 +163,7 @@ class Record:
         frames: dict[tuple[int, str], AttentionEntry] = {}
         prompts: dict[str, PromptEntry] = {}
         scalars: list[ScalarEntry] = []
+        checkpoints: dict[tuple[int, str], CheckpointEntry] = {}
         notes: list[Note] = []
         for entry in entries:
             match entry:
@@ -173,6 +177,8 @@ class Record:
                     prompts[entry.label] = entry
                 case ScalarEntry():
                     scalars.append(entry)
+                case CheckpointEntry():
+                    checkpoints[entry.step, entry.name] = entry
                 case Note():
                     notes.append(entry)
         return cls(
@@ -184,6 +190,7 @@ class Record:
             frames=tuple(frames[key] for key in sorted(frames)),
             prompts=prompts,
             scalars=_series(scalars),
+            checkpoints=tuple(checkpoints[key] for key in sorted(checkpoints)),
             notes=tuple(notes),
             problems=tuple(problems),
         )

@@ -22,6 +22,7 @@ from headwatch.prompts.pairs import PromptPairs
 from headwatch.record.description import write_description
 from headwatch.record.entries import (
     AttentionEntry,
+    CheckpointEntry,
     EffectEntry,
     Entry,
     Note,
@@ -143,6 +144,10 @@ class RecordWriter:
             position=tuple(shown.position.tolist()),
             total=len(pairs),
         )
+        self._append(entry)
+
+    def checkpoint(self, entry: CheckpointEntry) -> None:
+        """Append which checkpoint the passes of a step were run on."""
         self._append(entry)
 
     def note(self, level: str, message: str) -> None:
