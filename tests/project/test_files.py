@@ -80,8 +80,8 @@ def test_every_module_that_the_changelog_says_has_moved_is_where_it_says():
 def test_every_public_name_of_the_first_version_is_there_or_in_the_changelog():
     first = """ActivationCache Combined Effects GradientHeadImportance HeadEffects HeadScores HookPoint HookedGPT2
     PromptPair PromptPairs Record ablate ablate_head_sets ablate_heads act_name attach attention_patterns
-    attribute_heads control_variate copying_scores export find_gpt2 head_scores in_context_learning_score metrics patch_activations
-    patch_paths report serve tasks"""
+    attribute_heads control_variate copying_scores export find_gpt2 head_scores in_context_learning_score metrics
+    patch_activations patch_paths report serve tasks"""
     calls = read("CHANGELOG.md").partition("### Changed: calls")[2].partition("### ")[0]
     for name in first.split():
         assert name in headwatch.__all__ or f"| `headwatch.{name}" in calls, name
