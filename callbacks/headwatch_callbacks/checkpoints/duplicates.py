@@ -40,7 +40,8 @@ class KnownCheckpoints:
         self._known += [entry for entry in entries if isinstance(entry, CheckpointEntry)]
 
 
-def _warn(first: CheckpointEntry, second: CheckpointEntry, recorder: RunRecorder) -> None:
+def _warn(one: CheckpointEntry, other: CheckpointEntry, recorder: RunRecorder) -> None:
+    first, second = sorted((one, other), key=lambda entry: entry.step)
     message = (
         f"the checkpoints {first.name} (step {first.step}) and {second.name} (step {second.step}) have identical "
         "weights: either nothing was trained in between, or one of them was saved under another's step"

@@ -41,10 +41,11 @@ def test_two_of_one_process(recorder, tmp_path):
     assert [(note.level, note.message) for note in record.notes] == [("warning", str(told[0].message))]
 
 
-def test_one_that_was_in_the_record_before(recorder, tmp_path):
-    KnownCheckpoints(tmp_path).add(FIRST, recorder)
+@pytest.mark.parametrize(("before", "now"), [(FIRST, SAME), (SAME, FIRST)], ids=["earlier", "later"])
+def test_one_that_was_in_the_record_before(before, now, recorder, tmp_path):
+    KnownCheckpoints(tmp_path).add(before, recorder)
     with pytest.warns(RuntimeWarning, match=TWO_NAMES):
-        KnownCheckpoints(tmp_path).add(SAME, recorder)
+        KnownCheckpoints(tmp_path).add(now, recorder)
 
 
 def test_one_that_another_process_puts_into_the_record_meanwhile(recorder, tmp_path):
