@@ -182,7 +182,7 @@ def main(steps: int, out: Path, seed: int) -> None:
             HeadAblation(**source, kind="mean", metric="logit_diff", every_n_train_steps=often),
             ActivationPatching(**source, site="z", every_n_train_steps=seldom),
             ActivationPatching(**source, site="resid_pre", by_position=True, every_n_train_steps=seldom),
-            AttentionMaps(**source, prompts=16, every_n_train_steps=seldom),
+            AttentionMaps(**source, n_maps=16, every_n_train_steps=seldom),
             GradientImportance(every_n_train_steps=often),
         ],
         default_root_dir=out,

@@ -10,19 +10,28 @@ from headwatch import __version__ as __version__
 from headwatch.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from headwatch_callbacks.lightning_trainer.callbacks import (
+        ActivationPatching,
+        AttentionMaps,
+        HeadAblation,
+    )
     from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
+    from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
     from headwatch_callbacks.lightning_trainer.trainer_run import probe_share, record_folder
-    from headwatch_callbacks.questions.ablation import HeadAblation
-    from headwatch_callbacks.questions.attention_maps import AttentionMaps
-    from headwatch_callbacks.questions.patching import ActivationPatching
+    from headwatch_callbacks.questions import QUESTIONS, Moment, Question
     from headwatch_callbacks.questions.prompt_source import TaskPairs
-    from headwatch_callbacks.trackers import Trackers
+    from headwatch_callbacks.trackers import TRACKERS, Trackers
 
 __all__ = [
+    "QUESTIONS",
+    "TRACKERS",
     "ActivationPatching",
     "AttentionMaps",
     "GradientImportance",
     "HeadAblation",
+    "Moment",
+    "ProbeCallback",
+    "Question",
     "TaskPairs",
     "Trackers",
     "probe_share",
@@ -30,15 +39,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ActivationPatching": "questions.patching",
-    "AttentionMaps": "questions.attention_maps",
+    "ActivationPatching": "lightning_trainer.callbacks",
+    "AttentionMaps": "lightning_trainer.callbacks",
     "GradientImportance": "lightning_trainer.gradient_importance",
-    "HeadAblation": "questions.ablation",
+    "HeadAblation": "lightning_trainer.callbacks",
+    "Moment": "questions",
+    "ProbeCallback": "lightning_trainer.probe_callback",
+    "QUESTIONS": "questions",
+    "Question": "questions",
+    "TRACKERS": "trackers",
     "TaskPairs": "questions.prompt_source",
     "Trackers": "trackers",
     "probe_share": "lightning_trainer.trainer_run",
     "record_folder": "lightning_trainer.trainer_run",
 }
-
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

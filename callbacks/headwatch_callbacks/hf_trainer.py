@@ -5,37 +5,35 @@ each probe keeps its own schedule, and the record, the page and wandb show the s
 after step k stands at x = k, where this Trainer writes that step's loss.
 """
 
-import time
 import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers import GPT2LMHeadModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from headwatch.model.eval_mode import probing
-from headwatch.model.find import find_gpt2
-from headwatch.model.gpt2 import layout
+from headwatch.model.architecture import Architecture
+from headwatch.model.eval_mode import eval_mode
+from headwatch.model.find import find_architecture
 from headwatch.page import report
-from headwatch_callbacks.lightning_trainer.isolation import keeping_rng
-from headwatch_callbacks.questions.ablation import HeadAblation
-from headwatch_callbacks.questions.attention_maps import AttentionMaps
-from headwatch_callbacks.questions.patching import ActivationPatching
+from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
+from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
+from headwatch_callbacks.questions.question import Moment
 from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.questions.run_pass import run_pass
 from headwatch_callbacks.trackers.guarded import GuardedTracker
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
 from headwatch_callbacks.trackers.settings import Trackers
 from headwatch_callbacks.trackers.wandb import WandbRun, WandbTracker
-
-Asking = HeadAblation | ActivationPatching | AttentionMaps
 
 
 class HeadwatchCallback(TrainerCallback):
     """Runs probes on the model that a `transformers.Trainer` trains, without changing the training.
 
     Args:
-        probes: `HeadAblation`, `ActivationPatching` and `AttentionMaps`, each with its schedule.
+        probes: `HeadAblation`, `ActivationPatching`, `AttentionMaps` or any question as a `ProbeCallback`, each with
+            its schedule.
         record: the folder of the run's record, and of the report at the end; an existing one is added to.
         trackers: what wandb is sent beyond one map a pass, where the Trainer reports to it.
 
@@ -44,10 +42,10 @@ class HeadwatchCallback(TrainerCallback):
     """
 
     def __init__(
-        self, probes: Sequence[Asking], record: str | Path, trackers: Trackers | None = None
+        self, probes: Sequence[ProbeCallback], record: str | Path, trackers: Trackers | None = None
     ) -> None:
         for probe in probes:
-            if not isinstance(probe, Asking):
+            if not (isinstance(probe, ProbeCallback) and probe.asks_frozen_models):
                 raise ValueError(f"{type(probe).__name__} can't run under transformers.Trainer")
         labels = [probe.label for probe in probes]
         if len(set(labels)) < len(labels):
@@ -55,7 +53,7 @@ class HeadwatchCallback(TrainerCallback):
         self.probes, self.folder = list(probes), Path(record)
         self.settings = trackers or Trackers()
         self._trackers: list[GuardedTracker] = []
-        self._gpt2: GPT2LMHeadModel | None = None
+        self._network: Architecture | None = None
         self._last: dict[str, int] = {}
         self._failed: set[str] = set()
 
@@ -71,11 +69,11 @@ class HeadwatchCallback(TrainerCallback):
             raise ValueError("headwatch can't probe a sharded model (fsdp, deepspeed): use headwatch eval")
         if not state.is_world_process_zero:
             return
-        with keeping_rng():
-            self._gpt2 = find_gpt2(kwargs["model"])
+        with preserve_rng():
+            self._network = find_architecture(kwargs["model"])
             for probe in self.probes:
-                probe.prepare(self._gpt2)
-            self._record = RunRecorder(self.folder, layout(self._gpt2))
+                probe.question.prepare(self._network)
+            self._record = RunRecorder(self.folder, self._network.sizes)
             self._trackers = [GuardedTracker(self._record, "the record")]
             if "wandb" in (args.report_to or []):
                 self._trackers.append(
@@ -124,34 +122,35 @@ class HeadwatchCallback(TrainerCallback):
         self._run([probe for probe in self.probes if probe.schedule.at_end], state)
         if not self._trackers:
             return
-        with keeping_rng():
+        with preserve_rng():
             record, *trackers = self._trackers
             record.finish()
             written = self._report()
             for tracker in trackers:
                 tracker.finish(written)
-        self._trackers, self._gpt2 = [], None
+        self._trackers, self._network = [], None
 
-    def _run(self, probes: Sequence[Asking], state: TrainerState) -> None:
+    def _run(self, probes: Sequence[ProbeCallback], state: TrainerState) -> None:
         """One pass of each probe that has none at this step yet; on the first process only."""
-        for probe in probes if self._gpt2 is not None else ():
+        for probe in probes if self._network is not None else ():
             if self._last.get(probe.label) == state.global_step:
                 continue
             self._last[probe.label] = state.global_step
-            with keeping_rng():
+            with preserve_rng():
                 self._pass(probe, state)
 
-    def _pass(self, probe: Asking, state: TrainerState) -> None:
-        assert self._gpt2 is not None
-        started = time.perf_counter()
-        try:
-            with probing(self._gpt2):
-                found = probe.measure(self._gpt2, _ignore)  # type: ignore[arg-type]
-        except Exception as error:  # a probe that fails must not end the training
-            self._warn_once(probe.label, error)
-            return
-        seconds, epoch = time.perf_counter() - started, int(state.epoch or 0)
-        result = ProbeResult(probe.probe, probe.label, state.global_step, epoch, seconds, **vars(found))
+    def _pass(self, probe: ProbeCallback, state: TrainerState) -> None:
+        assert self._network is not None
+        run_pass(
+            probe.question,
+            self._network.model,
+            Moment(state.global_step, int(state.epoch or 0)),
+            self._write,
+            within=eval_mode(self._network.model),
+            failed=partial(self._warn_once, probe.label),
+        )
+
+    def _write(self, result: ProbeResult) -> None:
         for tracker in self._trackers:
             tracker.write(result)
 
@@ -166,7 +165,3 @@ class HeadwatchCallback(TrainerCallback):
         except Exception as error:  # the training is done and must not be lost for the sake of a page
             self._warn_once("report", error)
             return None
-
-
-def _ignore(done: int, total: int) -> None:
-    """Show no progress: the Trainer's own bar is there."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from headwatch_callbacks.questions.attention_maps import AttentionMaps
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headwatch.ablation import ablate_heads
@@ -14,7 +15,6 @@ from headwatch.record import Record
 from headwatch_callbacks.hf_trainer import HeadwatchCallback
 from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
 from headwatch_callbacks.questions.ablation import HeadAblation
-from headwatch_callbacks.questions.attention_maps import AttentionMaps
 from headwatch_callbacks.questions.patching import ActivationPatching
 from tests.headwatch_callbacks.trackers.wandb_file import history
 from tests.models import random_ids, random_pairs, tiny_gpt2
@@ -103,7 +103,11 @@ def test_results_stand_at_the_trainers_steps_with_its_losses(tmp_path):
 
 
 class Fails(HeadAblation):
-    def measure(self, model, progress):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.question.measure = self.fail
+
+    def fail(self, model, at, progress):
         raise RuntimeError("out of something")
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import GPT2LMHeadModel
 
 from headwatch.effects import Effects
-from headwatch_callbacks.lightning_trainer.probe_callback import Findings, ProbeCallback
-from headwatch_callbacks.lightning_trainer.progress import PassProgress
+from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
+from headwatch_callbacks.questions.question import Moment, Progress, Question
+from headwatch_callbacks.questions.result import ProbeResult
 from tests.models import tiny_gpt2
 
 QUIET = ["does not have many workers", "module\\(s\\) in eval mode", "`isinstance\\(treespec, LeafSpec\\)`"]
@@ -140,20 +140,31 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
+class CountingQuestion(Question):
+    """Notes the weights of the model each time it is asked."""
+
+    probe = "counting"
+    asked = "counting"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.weights: list[Tensor] = []
+
+    def measure(self, model: nn.Module, at: Moment, progress: Progress) -> list[ProbeResult]:
+        self.weights.append(model.transformer.wte.weight.detach().clone())
+        effects = Effects(torch.zeros(1, 1, 1), torch.zeros(1), None, ("layer", "head"), "z", "zero", "loss")
+        calls = {"calls": float(len(self.weights))}
+        return [ProbeResult("counting", self.identity, at.step, at.epoch, effects=effects, scalars=calls)]
+
+
 class Counting(ProbeCallback):
     """A probe that notes the optimizer steps and the x at which it ran."""
 
-    probe = "counting"
+    kind = CountingQuestion
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.weights: list[Tensor] = []
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(self.kind(name), **options)
 
     @property
-    def question(self) -> str:
-        return "counting"
-
-    def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
-        self.weights.append(model.transformer.wte.weight.detach().clone())
-        effects = Effects(torch.zeros(1, 1, 1), torch.zeros(1), None, ("layer", "head"), "z", "zero", "loss")
-        return Findings(effects=effects, scalars={"calls": float(len(self.weights))})
+    def weights(self) -> list[Tensor]:
+        return self.question.weights

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
 from headwatch_callbacks import ActivationPatching, AttentionMaps, GradientImportance, HeadAblation
-from tests.headwatch_callbacks.training import Counting, Language, batches, trainer
+from tests.headwatch_callbacks.training import Counting, CountingQuestion, Language, batches, trainer
 from tests.models import random_pairs
 
 
@@ -34,11 +34,15 @@ class Alike(Language):
         return DataLoader(data, batch_size=4, sampler=SequentialSampler(data))
 
 
-class FailingOnRankZero(Counting):
+class FailingQuestion(CountingQuestion):
     """Raises where it is measured, which must not leave the other process waiting."""
 
     def measure(self, *arguments: Any) -> Any:
         raise RuntimeError("no such luck")
+
+
+class FailingOnRankZero(Counting):
+    kind = FailingQuestion
 
 
 class SeenByAll(pl.Callback):

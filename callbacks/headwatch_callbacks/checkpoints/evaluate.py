@@ -4,31 +4,28 @@ Each process of a Lightning strategy takes its share of the checkpoints and appe
 what its question costs; a checkpoint whose passes are all in the record is not even loaded.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.fabric import Fabric
-from transformers import GPT2LMHeadModel
+from torch import nn
 
-from headwatch.model.eval_mode import probing
-from headwatch.model.gpt2 import GPT2Layout, layout
+from headwatch.interventions.options import SweepSettings
+from headwatch.model.architecture import Sizes
+from headwatch.model.eval_mode import eval_mode
+from headwatch.model.find import find_architecture
 from headwatch.record import CheckpointEntry, Record
 from headwatch_callbacks.checkpoints.duplicates import KnownCheckpoints
 from headwatch_callbacks.checkpoints.load import is_lightning, load_gpt2, saved_step
 from headwatch_callbacks.checkpoints.weights_hash import weights_hash
-from headwatch_callbacks.questions.ablation import HeadAblation
-from headwatch_callbacks.questions.attention_maps import AttentionMaps
-from headwatch_callbacks.questions.patching import ActivationPatching
-from headwatch_callbacks.questions.prompt_source import TaskPairs
-from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.questions import QUESTIONS, Moment, Question
+from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs
+from headwatch_callbacks.questions.run_pass import no_progress, run_pass
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
-
-PROBES = ("ablation", "patching", "patterns")
-Asking = HeadAblation | ActivationPatching | AttentionMaps
 
 
 class Watch(Protocol):
@@ -45,19 +42,16 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What is asked of each checkpoint, in the words of the callbacks that ask it during training.
+class EvalQuestions:
+    """What is asked of each checkpoint.
 
     Attributes:
-        probes: any of `ablation`, `patching` and `patterns`.
+        probes: names of questions in `QUESTIONS`, such as `ablation`, `patching` and `patterns`.
         pairs: the prompt pairs: a JSON Lines file or a task.
         tokenizer: a tokenizer's name or folder; None where the pairs are token ids.
-        kind: what ablation puts in a head's place.
-        site: the activation that patching exchanges.
-        direction: `denoise` or `noise`.
-        by_position: patch one position at a time.
-        metric: the metric of ablation and patching; None = each one's own.
         name: what tells these series from others of the same question in one record.
+        options: by name, those of the questions: `kind`, `site`, `direction`, `metric`, and those of every sweep. Each
+            goes to the questions that take it; the others keep their own defaults.
 
     Raises:
         ValueError: an unknown probe, or an option that none of the probes takes.
@@ -66,62 +60,46 @@ class Questions:
     probes: tuple[str, ...]
     pairs: Path | TaskPairs
     tokenizer: str | None = None
-    kind: str | None = None
-    site: str | None = None
-    direction: str | None = None
-    by_position: bool = False
-    metric: str | None = None
     name: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        unknown = [probe for probe in self.probes if probe not in PROBES]
-        if unknown or not self.probes:
-            raise ValueError(f"unknown probe {', '.join(unknown) or '(none)'}; known: {', '.join(PROBES)}")
-        needs = {
-            "kind": ("ablation",),
-            "site": ("patching",),
-            "direction": ("patching",),
-            "by_position": ("patching",),
-            "metric": ("ablation", "patching"),
-        }
-        for option, takers in needs.items():
-            if getattr(self, option) not in (None, False) and not set(takers) & set(self.probes):
-                raise ValueError(f"{option} can't take effect: it belongs to the probe {' or '.join(takers)}")
+        if not self.probes:
+            raise ValueError(f"unknown probe (none); known: {', '.join(QUESTIONS)}")
+        for probe in self.probes:
+            QUESTIONS.find(probe)
+        for option in self.options:
+            takers = [probe for probe, question in QUESTIONS.items() if option in _taken(question)]
+            if not set(takers) & set(self.probes):
+                belongs = f"it belongs to the probe {' or '.join(takers)}" if takers else "no probe takes it"
+                raise ValueError(f"{option} can't take effect: {belongs}")
 
-    def callbacks(self) -> list[Asking]:
-        """The probes, as the callbacks that would run them in a training.
+    def questions(self) -> list[Question]:
+        """The questions, each with the options that it takes.
 
         Raises:
-            ValueError: an option has a value that its probe does not know.
+            ValueError: an option has a value that its question does not know.
         """
-        return [_MAKE[probe](self) for probe in self.probes]
+        return [self._question(QUESTIONS[probe]) for probe in self.probes]
+
+    def _question(self, kind: Any) -> Question:
+        own = {name: value for name, value in self.options.items() if name in _taken(kind)}
+        question: Question = kind(self.pairs, self.tokenizer, name=self.name, **own)
+        return question
 
 
-def _ablation(asked: Questions) -> Asking:
-    own: dict[str, Any] = _given(kind=asked.kind, metric=asked.metric)
-    return HeadAblation(asked.pairs, asked.tokenizer, name=asked.name, **own)
-
-
-def _patching(asked: Questions) -> Asking:
-    own: dict[str, Any] = _given(site=asked.site, direction=asked.direction, metric=asked.metric)
-    where = asked.by_position
-    return ActivationPatching(asked.pairs, asked.tokenizer, by_position=where, name=asked.name, **own)
-
-
-def _patterns(asked: Questions) -> Asking:
-    return AttentionMaps(asked.pairs, asked.tokenizer, name=asked.name)
-
-
-def _given(**options: str | None) -> dict[str, str]:
-    """The options that were given; the others keep the callback's own default."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-_MAKE = {"ablation": _ablation, "patching": _patching, "patterns": _patterns}
+def _taken(question: type[Question]) -> set[str]:
+    """The options that a question's class takes and that can have an effect there."""
+    parameters = signature(question).parameters.values()
+    named = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - {"name"}
+    of_sweeps = (
+        set(SweepSettings.__annotations__) if any(p.kind is p.VAR_KEYWORD for p in parameters) else set()
+    )
+    return (named | of_sweeps) - question.has_no_use_for
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvalJob:
     """Which checkpoints are asked what, and where the answers go.
 
     Attributes:
@@ -133,19 +111,19 @@ class Evaluation:
     """
 
     checkpoints: tuple[str, ...]
-    questions: Questions
+    questions: EvalQuestions
     record: Path
     config: Path | None = None
     prefix: str | None = None
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One checkpoint and what is still to be asked of it, as places in the list of probes."""
+class PendingPass:
+    """One checkpoint and what is still to be asked of it, as places in the list of questions."""
 
     checkpoint: str
     step: int
-    probes: tuple[int, ...]
+    questions: tuple[int, ...]
 
 
 def steps_of(checkpoints: Sequence[str]) -> list[int]:
@@ -173,52 +151,61 @@ def steps_of(checkpoints: Sequence[str]) -> list[int]:
     return steps
 
 
-def plan(evaluation: Evaluation) -> list[Pass]:
+def pending_passes(job: EvalJob) -> list[PendingPass]:
     """What is still to be done, checkpoint by checkpoint; empty when the record holds it all.
 
     Raises:
-        ValueError: see `steps_of`; an option has a value that its probe does not know; or the record has the
+        ValueError: see `steps_of`; an option has a value that its question does not know; or the record has the
             same series on other prompt pairs.
     """
-    probes = evaluation.questions.callbacks()
-    done = _done(evaluation.record, probes)
+    questions = job.questions.questions()
+    done = _done(job.record, questions)
     todo = []
-    for checkpoint, step in zip(evaluation.checkpoints, steps_of(evaluation.checkpoints), strict=True):
-        places = tuple(place for place, probe in enumerate(probes) if (step, probe.label) not in done)
+    for checkpoint, step in zip(job.checkpoints, steps_of(job.checkpoints), strict=True):
+        places = tuple(place for place, steps in enumerate(done) if step not in steps)
         if places:
-            todo.append(Pass(checkpoint, step, places))
+            todo.append(PendingPass(checkpoint, step, places))
     return todo
 
 
-def _done(folder: Path, probes: Sequence[Asking]) -> set[tuple[int, str]]:
+def _done(folder: Path, questions: Sequence[Question]) -> list[set[int]]:
+    """The steps at which each question has all its answers in a record."""
     if not (folder / "run.json").exists():
-        return set()
+        return [set() for _ in questions]
     record = Record.read(folder)
-    for probe in probes:
-        _check_prompts(record, probe)
-    return {(entry.step, entry.label) for entry in record.probes}
+    return [_steps_answered(record, question) for question in questions]
 
 
-def _check_prompts(record: Record, probe: Asking) -> None:
+def _steps_answered(record: Record, question: Question) -> set[int]:
+    labels = question.labels(record.sizes_as(Sizes))
+    source = getattr(question, "source", None)
+    for label in labels:
+        if isinstance(source, PromptSource):
+            _check_prompts(record, label, source)
+    answered = [{entry.step for entry in record.probes if entry.label == label} for label in labels]
+    return set.intersection(*answered)
+
+
+def _check_prompts(record: Record, label: str, source: PromptSource) -> None:
     """Refuse to go on with a series on other prompts than it began with."""
-    if probe.label not in record.prompts:
+    if label not in record.prompts:
         return
-    before = record.prompts[probe.label]
-    now = probe.source.read(record.sizes_as(GPT2Layout))
+    before = record.prompts[label]
+    now = source.read(record.sizes_as(Sizes))
     shown = now[: len(before.clean)]
     if len(now) != before.total or (shown.tokens, tuple(shown.answer.tolist())) != (
         before.clean,
         before.answer,
     ):
         raise ValueError(
-            f"{record.directory} has {probe.label} on {before.total} other prompt pairs: give these passes a name "
+            f"{record.directory} has {label} on {before.total} other prompt pairs: give these passes a name "
             "of their own, or another record"
         )
 
 
-def run(
-    evaluation: Evaluation,
-    todo: Sequence[Pass],
+def evaluate(
+    job: EvalJob,
+    todo: Sequence[PendingPass],
     watch: Watch | None = None,
     *,
     devices: int = 1,
@@ -227,8 +214,8 @@ def run(
     """Ask what is to be asked, and write each answer as it comes.
 
     Args:
-        evaluation: what is asked, and where the answers go.
-        todo: from `plan`.
+        job: what is asked, and where the answers go.
+        todo: from `pending_passes`.
         watch: told how far it is; only where there is one process.
         devices: how many processes share the checkpoints.
         accelerator: as in Lightning: `auto`, `cpu`, `gpu`, ...
@@ -237,43 +224,44 @@ def run(
         ValueError: a checkpoint or the pairs can't be used, or the record is of another model.
     """
     if devices == 1:
-        _share(Fabric(accelerator=accelerator, devices=1), evaluation, list(todo), watch)
+        _share(Fabric(accelerator=accelerator, devices=1), job, list(todo), watch)
         return
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
     # Bound rather than passed: the launcher looks into its arguments, and refuses frozen dataclasses.
-    fabric.launch(partial(_share, evaluation=evaluation, todo=list(todo), watch=None))
+    fabric.launch(partial(_share, job=job, todo=list(todo), watch=None))
 
 
-def _share(fabric: Fabric, evaluation: Evaluation, todo: list[Pass], watch: Watch | None) -> None:
+def _share(fabric: Fabric, job: EvalJob, todo: list[PendingPass], watch: Watch | None) -> None:
     """This process's share of the passes."""
-    probes = evaluation.questions.callbacks()
+    questions = job.questions.questions()
     recorder: RunRecorder | None = None
-    known = KnownCheckpoints(evaluation.record)
+    known = KnownCheckpoints(job.record)
     for each in todo[fabric.global_rank :: fabric.world_size]:
-        given = (evaluation.config, evaluation.prefix) if is_lightning(each.checkpoint) else ()
+        given = (job.config, job.prefix) if is_lightning(each.checkpoint) else ()
         model = load_gpt2(each.checkpoint, *given)
         loaded = CheckpointEntry(each.step, Path(each.checkpoint).name, weights_hash(model))
         fabric.to_device(model)
-        recorder = recorder or RunRecorder(evaluation.record, layout(model))
+        recorder = recorder or RunRecorder(job.record, find_architecture(model).sizes)
         known.add(loaded, recorder)
-        for place in each.probes:
-            recorder.write(_ask(probes[place], model, each, watch))
+        for place in each.questions:
+            _ask(questions[place], model, each, recorder, watch)
     if recorder is not None:
         recorder.finish()
 
 
-def _ask(probe: Asking, model: GPT2LMHeadModel, at: Pass, watch: Watch | None) -> ProbeResult:
+def _ask(
+    question: Question, model: nn.Module, at: PendingPass, recorder: RunRecorder, watch: Watch | None
+) -> None:
     if watch is not None:
-        watch.started(f"step {at.step}: {probe.label}")
-    started = time.perf_counter()
-    probe.prepare(model)
-    with probing(model):
-        found = probe.measure(model, _ignore if watch is None else watch.advanced)  # type: ignore[arg-type]
-    result = ProbeResult(probe.probe, probe.label, at.step, 0, time.perf_counter() - started, **vars(found))
+        watch.started(f"step {at.step}: {question.identity}")
+    question.prepare(find_architecture(model))
+    run_pass(
+        question,
+        model,
+        Moment(at.step),
+        recorder.write,
+        within=eval_mode(model),
+        progress=no_progress if watch is None else watch.advanced,
+    )
     if watch is not None:
         watch.finished()
-    return result
-
-
-def _ignore(done: int, total: int) -> None:
-    """Show no progress."""

@@ -1,5 +1,6 @@
 """`headwatch eval`: probes over saved checkpoints."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usa
 from headwatch_callbacks.cli.task_names import TASKS_HELP
 
 if TYPE_CHECKING:
-    from headwatch_callbacks.checkpoints.evaluate import Evaluation
+    from headwatch_callbacks.checkpoints.evaluate import EvalJob
     from headwatch_callbacks.questions.prompt_source import TaskPairs
 
 
@@ -31,7 +32,9 @@ def evaluate(
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="Pairs of --task.", rich_help_panel="Prompts")
     ] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of --task.", rich_help_panel="Prompts")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of --task and of --kind resample.", rich_help_panel="Prompts")
+    ] = 0,
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -51,11 +54,40 @@ def evaluate(
     direction: Annotated[
         str | None, typer.Option(help="Patching: denoise or noise.", rich_help_panel="Questions")
     ] = None,
-    by_position: Annotated[
-        bool, typer.Option("--by-position", help="Patch one position at a time.", rich_help_panel="Questions")
-    ] = False,
     metric: Annotated[
-        str | None, typer.Option(help="loss, logit_diff, kl, prob, accuracy.", rich_help_panel="Questions")
+        list[str] | None,
+        typer.Option(
+            help="loss, logit_diff, kl, prob, ...; give it again for several. By default the pairs' own.",
+            rich_help_panel="Questions",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Only these layers: 9,10.", rich_help_panel="Sweeps")
+    ] = None,
+    heads: Annotated[
+        str | None, typer.Option(help="Only these heads of each layer: 0,3.", rich_help_panel="Sweeps")
+    ] = None,
+    neurons: Annotated[
+        str | None, typer.Option(help="Only these neurons of each layer: 200,201.", rich_help_panel="Sweeps")
+    ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(help="Heads that are replaced in every run: L9H6,L9H9.", rich_help_panel="Sweeps"),
+    ] = None,
+    by_position: Annotated[
+        bool, typer.Option("--by-position", help="One position at a time.", rich_help_panel="Sweeps")
+    ] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pairs whose base runs are kept.", rich_help_panel="Sweeps")
+    ] = None,
+    max_tokens_per_batch: Annotated[
+        int | None, typer.Option(min=1, help="Tokens under way at once.", rich_help_panel="Sweeps")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="bf16, for a rough pass.", rich_help_panel="Sweeps")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto, hooks or exact.", rich_help_panel="Sweeps")
     ] = None,
     record: Annotated[
         Path, typer.Option("--record", "-o", help="The run's folder; an existing one is added to.")
@@ -86,16 +118,54 @@ def evaluate(
     A .ckpt is opened without running code from it.
     """
     with refusing_usage():
-        from headwatch_callbacks.checkpoints.evaluate import Evaluation, Questions
+        from headwatch_callbacks.checkpoints.evaluate import EvalJob, EvalQuestions
 
-        options = {"kind": kind, "site": site, "direction": direction, "metric": metric, "name": name}
+        options = {
+            "kind": kind,
+            "site": site,
+            "direction": direction,
+            "metric": metric or None,
+            "layers": _numbers("layers", layers),
+            "heads": _numbers("heads", heads),
+            "neurons": _numbers("neurons", neurons),
+            "given": _heads(given),
+            "by_position": by_position or None,
+            "batch_size": batch_size,
+            "max_tokens_per_batch": max_tokens_per_batch,
+            "precision": precision,
+            "engine": engine,
+            "seed": seed if kind == "resample" else None,
+        }
         probes = tuple(part.strip() for part in probe.split(",") if part.strip())
         prompts = _prompts(pairs, task, count, seed)
         known = tokenizer or _own_tokenizer(checkpoints[0])
-        asked = Questions(probes, prompts, known, by_position=by_position, **options)
-        asked.callbacks()
+        wanted = {name: value for name, value in options.items() if value is not None}
+        asked = EvalQuestions(probes, prompts, known, name, wanted)
+        asked.questions()
     with failing_in_one_sentence():
-        _evaluate(Evaluation(tuple(checkpoints), asked, record, config, prefix), devices, accelerator)
+        _evaluate(EvalJob(tuple(checkpoints), asked, record, config, prefix), devices, accelerator)
+
+
+def _numbers(name: str, text: str | None) -> list[int] | None:
+    """`9,10` as numbers."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"--{name} {text}: give whole numbers with commas between them, such as 9,10")
+    return [int(part) for part in parts]
+
+
+def _heads(text: str | None) -> list[tuple[int, int]] | None:
+    """`L9H6,L9H9` as (layer, head)."""
+    if text is None:
+        return None
+    found = [re.fullmatch(r"L(\d+)H(\d+)", part.strip()) for part in text.split(",")]
+    if not all(found):
+        raise ValueError(
+            f"--given {text}: give heads as layer and head with commas between them, such as L9H6,L9H9"
+        )
+    return [(int(head[1]), int(head[2])) for head in found if head is not None]
 
 
 def _prompts(pairs: Path | None, task: str | None, count: int, seed: int) -> "Path | TaskPairs":
@@ -117,23 +187,22 @@ def _own_tokenizer(checkpoint: str) -> str | None:
     return checkpoint if any((Path(checkpoint) / file).is_file() for file in files) else None
 
 
-def _evaluate(evaluation: "Evaluation", devices: int, accelerator: str) -> None:
-    from headwatch_callbacks.checkpoints.evaluate import plan, run
+def _evaluate(job: "EvalJob", devices: int, accelerator: str) -> None:
+    from headwatch_callbacks.checkpoints.evaluate import evaluate as ask
+    from headwatch_callbacks.checkpoints.evaluate import pending_passes
 
     console = Console(soft_wrap=True)
-    todo = plan(evaluation)
-    passes = sum(len(each.probes) for each in todo)
-    asked = len(evaluation.checkpoints) * len(evaluation.questions.probes)
+    todo = pending_passes(job)
+    passes = sum(len(each.questions) for each in todo)
+    asked = len(job.checkpoints) * len(job.questions.probes)
     if passes < asked:
-        console.print(
-            f"{asked - passes} of {asked} passes are in {evaluation.record} already", highlight=False
-        )
+        console.print(f"{asked - passes} of {asked} passes are in {job.record} already", highlight=False)
     if devices > 1 and passes:
-        run(evaluation, todo, devices=devices, accelerator=accelerator)
+        ask(job, todo, devices=devices, accelerator=accelerator)
     elif passes:
         with _bars(passes) as watch:
-            run(evaluation, todo, watch, accelerator=accelerator)
-    where = evaluation.record
+            ask(job, todo, watch, accelerator=accelerator)
+    where = job.record
     console.print(
         f"{passes} passes done; see: headwatch top {where}; headwatch report {where}", highlight=False
     )

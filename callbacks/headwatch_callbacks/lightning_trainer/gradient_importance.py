@@ -4,6 +4,7 @@ It costs one product of z and its gradient per layer and batch, and no forward o
 see `headwatch.scores.gradient_importance`.
 """
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import lightning.pytorch as pl
@@ -11,13 +12,41 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformers import GPT2LMHeadModel
 
-from headwatch.model.gpt2 import layout
 from headwatch.scores.gradient_importance import GradientHeadImportance, normalized_by_layer
-from headwatch_callbacks.lightning_trainer.probe_callback import Findings, ProbeCallback, TrainingOptions
-from headwatch_callbacks.lightning_trainer.progress import PassProgress
+from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback, TrainingOptions
 from headwatch_callbacks.lightning_trainer.ranks import sum_over_ranks
+from headwatch_callbacks.questions.question import Moment, Progress, Question
+from headwatch_callbacks.questions.result import ProbeResult
+
+
+class Heard(Question):
+    """What the heads are worth to the training loss, by what was heard of its backward passes.
+
+    Attributes:
+        total: Σ|z · ∂L/∂z| over tokens, `[layer, head]`; None where nobody could listen.
+        tokens: over how many, `[layer]`.
+    """
+
+    probe = "gradients"
+    asked = "gradients"
+    total: Tensor | None = None
+    tokens: Tensor | None = None
+
+    def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
+        """Importance since the last answer.
+
+        Raises:
+            ValueError: no gradient reached any head.
+        """
+        if self.total is None or self.tokens is None:
+            return [ProbeResult(self.probe, self.identity, at.step, at.epoch)]
+        if not self.tokens.any():
+            raise ValueError("no gradient reached any head: does the training step call this GPT-2?")
+        importance = (self.total / self.tokens[:, None]).float()
+        scores = {"importance": importance, "importance_in_layer": normalized_by_layer(importance)}
+        largest = {"largest_importance": importance.nan_to_num().max().item()}
+        return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores, scalars=largest)]
 
 
 class GradientImportance(ProbeCallback):
@@ -35,6 +64,8 @@ class GradientImportance(ProbeCallback):
     the mean is over the tokens of all ranks. The scores are `importance`, in the loss's unit, and
     `importance_in_layer`, the same with each layer divided by its ℓ2 norm.
 
+    Its series is `gradients`. Logged under `headwatch/gradients/`: a `map` a score, and `largest_importance`.
+
     It has nothing to say before the first step and in `trainer.validate` and `trainer.test`, where there is no
     backward pass. Nor can it listen inside a `torch.compile`d model: that is warned about, and no score is made up.
 
@@ -45,20 +76,15 @@ class GradientImportance(ProbeCallback):
         ValueError: options that contradict each other or can't take effect.
     """
 
-    probe = "gradients"
+    asks_frozen_models = False
 
     def __init__(self, **options: Unpack[TrainingOptions]) -> None:
-        super().__init__(before_first=False, **options)
+        when: dict[str, Any] = {name: value for name, value in options.items() if name != "name"}
+        super().__init__(Heard(options.get("name")), before_first=False, **when)
         self._listener: GradientHeadImportance | None = None
         self._handles: list[RemovableHandle] = []
         self._restored: dict[str, Tensor] = {}
         self._unscale = 1.0
-        self._gathered: dict[str, Tensor] = {}
-
-    @property
-    def question(self) -> str:
-        """`gradients`."""
-        return "gradients"
 
     def state_dict(self) -> dict[str, Any]:
         """How far this probe got, and what it has heard since its last result."""
@@ -76,16 +102,16 @@ class GradientImportance(ProbeCallback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to listen."""
         super().on_train_start(trainer, pl_module)
-        assert self._gpt2 is not None
-        if _compiled(pl_module, self._gpt2):
+        assert self._network is not None
+        if _compiled(pl_module, self._network.model):
             rank_zero_warn(
                 f"the probe {self.label} can't listen inside a model that torch.compile has compiled, and shows"
                 " nothing: train it uncompiled, or ask HeadAblation, which runs the uncompiled model"
             )
             return
-        sizes = layout(self._gpt2)
+        sizes = self._network.sizes
         self._listener = GradientHeadImportance(sizes.n_layers, sizes.n_heads)
-        self._handles = self._listener.attach(self._gpt2)
+        self._handles = self._listener.attach(self._network.model)
         self._unscale = 1.0
         if self._restored:
             self._listener.total += self._restored["total"].to(self._listener.total)
@@ -101,38 +127,37 @@ class GradientImportance(ProbeCallback):
             self._listener.total *= self._unscale / unscale
             self._unscale = unscale
 
-    def gather(self, trainer: pl.Trainer) -> None:
-        """Add up what every rank has heard, and start anew."""
-        if self._listener is None:
-            return
-        total = sum_over_ranks(trainer, self._listener.total * self._unscale)
-        tokens = sum_over_ranks(trainer, self._listener.tokens)
-        self._gathered = {"total": total.clone(), "tokens": tokens.clone()}
-        self._listener.reset()
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Stop listening, and close the record."""
+        self._stop_listening()
+        super().teardown(trainer, pl_module, stage)
 
-    def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
-        """Importance since the last result.
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """The same; Lightning calls no `teardown` after an exception."""
+        self._stop_listening()
+        super().on_exception(trainer, pl_module, exception)
 
-        Raises:
-            ValueError: no gradient reached any head.
-        """
-        if self._listener is None:
-            return Findings()
-        total, tokens = self._gathered["total"].cpu(), self._gathered["tokens"].cpu()
-        if not tokens.any():
-            raise ValueError("no gradient reached any head: does the training step call this GPT-2?")
-        importance = (total / tokens[:, None]).float()
-        scores = {"importance": importance, "importance_in_layer": normalized_by_layer(importance)}
-        return Findings(scores=scores, scalars={"largest_importance": importance.nan_to_num().max().item()})
+    def _pass(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+        """Add up what every rank has heard, answer by that, and listen anew."""
+        if self._listener is not None:
+            total = sum_over_ranks(trainer, self._listener.total * self._unscale)
+            tokens = sum_over_ranks(trainer, self._listener.tokens)
+            self._heard.total, self._heard.tokens = total.cpu().clone(), tokens.cpu().clone()
+            self._listener.reset()
+        super()._pass(trainer, pl_module, step)
 
-    def release(self) -> None:
-        """Stop listening."""
+    @property
+    def _heard(self) -> Heard:
+        assert isinstance(self.question, Heard)
+        return self.question
+
+    def _stop_listening(self) -> None:
         while self._handles:
             self._handles.pop().remove()
         self._listener = None
-
-    def evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Nothing: there is no backward pass to listen to."""
+        self._heard.total = self._heard.tokens = None
 
 
 def _compiled(pl_module: pl.LightningModule, gpt2: nn.Module) -> bool:

@@ -7,11 +7,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from headwatch.model.eval_mode import probing
+from headwatch.model.eval_mode import eval_mode
 
 
 @contextmanager
-def keeping_rng() -> Iterator[None]:
+def preserve_rng() -> Iterator[None]:
     """The global random states of torch, numpy and Python are as before afterwards, also after an exception."""
     raised: Exception | None = None
     with isolate_rng():
@@ -24,12 +24,12 @@ def keeping_rng() -> Iterator[None]:
 
 
 @contextmanager
-def watching(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[None]:
+def eval_without_trace(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[None]:
     """Evaluation mode, no gradients, the run's precision; each module's own mode put back afterwards.
 
     `trainer.validate` runs in inference mode, whose tensors can't be used outside it: it is off inside.
     """
     # A mixed-precision plugin has this context. The others would change the default dtype, and metrics are fp32.
     autocast = getattr(trainer.precision_plugin, "autocast_context_manager", nullcontext)
-    with torch.inference_mode(False), probing(pl_module), autocast():
+    with torch.inference_mode(False), eval_mode(pl_module), autocast():
         yield

@@ -1,45 +1,32 @@
-"""The base of every probe: when it runs, how it leaves no trace, and what happens when it fails.
+"""A question on a schedule: when it is asked of a model that Lightning trains, without a trace, and what if it fails.
 
-A probe pass costs what its question costs (`headwatch.ablation`, `headwatch.patching`,
+A pass costs what its question costs (`headwatch.ablation`, `headwatch.patching`,
 `headwatch.scores.attention_patterns`) and well under a millisecond around it; between passes a callback only
 compares step numbers.
 """
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from torch import Tensor
-from transformers import GPT2LMHeadModel
 
-from headwatch.effects import Effects
-from headwatch.model.find import find_gpt2
-from headwatch.model.gpt2 import layout
-from headwatch.prompts.pairs import PromptPairs
+from headwatch.model.architecture import Architecture
+from headwatch.model.find import find_architecture
 from headwatch_callbacks.checkpoints.load import saved_step
-from headwatch_callbacks.lightning_trainer.isolation import keeping_rng, watching
+from headwatch_callbacks.lightning_trainer.isolation import eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import check_strategy, from_rank_zero
+from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
-from headwatch_callbacks.questions.result import AttentionFrame, ProbeResult
-from headwatch_callbacks.questions.schedule import Schedule, checkpoint_step, loss_step
+from headwatch_callbacks.questions.question import Moment, Question
+from headwatch_callbacks.questions.run_pass import run_pass
+from headwatch_callbacks.questions.schedule import Schedule
 
-
-@dataclass(frozen=True)
-class Findings:
-    """What one pass found; the fields are those of `ProbeResult`."""
-
-    effects: Effects | None = None
-    scores: Mapping[str, Tensor] = field(default_factory=dict)
-    frame: AttentionFrame | None = None
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    pairs: PromptPairs | None = None
+Summaries = Mapping[str, Mapping[str, float]]
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -61,36 +48,42 @@ class ProbeOptions(TrainingOptions, total=False):
     before_first: bool
 
 
-class ProbeCallback(pl.Callback, ABC):
-    """Runs a question on the training run's own model, on a schedule, without changing the training.
+class ProbeCallback(pl.Callback):
+    """Asks a question of the training run's own model, on a schedule, without changing the training.
 
-    In `trainer.fit` a probe runs on its schedule. In `trainer.validate` and `trainer.test` it runs once, after the
-    last batch, and its result stands at the step of the checkpoint. A pass that raises is warned about once, and
+    In `trainer.fit` it is asked on its schedule. In `trainer.validate` and `trainer.test` it is asked once, after the
+    last batch, and its answer stands at the step of the checkpoint. A pass that raises is warned about once, and
     training goes on; arguments and files that can't be used stop the run before its first step.
 
+    Example::
+
+        trainer = L.Trainer(callbacks=[ProbeCallback(MyQuestion(), every_n_train_steps=100)])
+
     Args:
-        every_n_train_steps: run after every n-th optimizer step.
-        every_n_epochs: run at the end of every n-th epoch.
-        on_validation: run with every validation of the run.
-        log_spaced: run so many times, at steps evenly spaced on a logarithmic axis.
-        before_first: run before the first step.
-        at_end: run at the end.
+        question: what is asked.
+        every_n_train_steps: ask after every n-th optimizer step.
+        every_n_epochs: ask at the end of every n-th epoch.
+        on_validation: ask with every validation of the run.
+        log_spaced: ask so many times, at steps evenly spaced on a logarithmic axis.
+        before_first: ask before the first step.
+        at_end: ask at the end.
         model: where the GPT-2 is in the LightningModule, such as `net.gpt`; needed where it holds several.
         record: the folder of the run's record, the same for all probes of a trainer; by default a new one in
             `headwatch_runs` under the trainer's `default_root_dir`.
-        name: what tells this probe from another one that asks the same question, such as the prompts' name.
 
     Attributes:
+        label: what tells this probe from all others of a run; with one metric, the name of its series.
         seconds: wall time that this callback's passes took in the current or last stage.
 
     Raises:
         ValueError: options that contradict each other or can't take effect.
     """
 
-    probe: ClassVar[str]
+    asks_frozen_models: ClassVar[bool] = True
 
     def __init__(
         self,
+        question: Question,
         *,
         every_n_train_steps: int | None = None,
         every_n_epochs: int | None = None,
@@ -100,44 +93,20 @@ class ProbeCallback(pl.Callback, ABC):
         at_end: bool = True,
         model: str | None = None,
         record: str | Path | None = None,
-        name: str | None = None,
     ) -> None:
+        self.question, self.label = question, question.identity
         self.schedule = Schedule(
             every_n_train_steps, every_n_epochs, on_validation, log_spaced, before_first, at_end
         )
         self.model = model
         self.record = None if record is None else Path(record)
-        self.name = name
         self.seconds = 0.0
-        self._gpt2: GPT2LMHeadModel | None = None
+        self._network: Architecture | None = None
         self._steps_seen = 0
         self._log_spaced: tuple[int, ...] = ()
         self._probed_after: int | None = None
         self._checkpoint_step: int | None = None
         self._failed = False
-
-    @property
-    @abstractmethod
-    def question(self) -> str:
-        """What is asked, such as `ablation/z/mean/loss`."""
-
-    @abstractmethod
-    def measure(self, model: GPT2LMHeadModel, progress: PassProgress) -> Findings:
-        """Ask it; runs on rank 0, in evaluation mode, without gradients."""
-
-    def prepare(self, model: GPT2LMHeadModel) -> None:
-        """Read what passes need, and refuse what they can't use, before the first step."""
-
-    def gather(self, trainer: pl.Trainer) -> None:
-        """What all ranks must do together before rank 0 measures."""
-
-    def release(self) -> None:
-        """Take every hook off the model; called at the end and after an exception."""
-
-    @property
-    def label(self) -> str:
-        """The name of this probe's series: its question, and its name where it has one."""
-        return self.question if self.name is None else f"{self.question}/{self.name}"
 
     @property
     def state_key(self) -> str:
@@ -164,7 +133,7 @@ class ProbeCallback(pl.Callback, ABC):
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
         _record_folder(trainer)
         if stage == "fit":
-            self.schedule.check(trainer)
+            self.schedule.check(trainer.enable_validation)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the record, and probe the untrained model."""
@@ -185,7 +154,7 @@ class ProbeCallback(pl.Callback, ABC):
         step = loss_step(trainer, batch_over=False)
         due = self.schedule.due_after_step(before, trainer.global_step, self._log_spaced)
         if due or trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            with keeping_rng():
+            with preserve_rng():
                 run_of(trainer).losses(trainer, step, outputs)
         if due:
             self._pass(trainer, pl_module, step)
@@ -200,13 +169,13 @@ class ProbeCallback(pl.Callback, ABC):
         if trainer.sanity_checking:
             return
         if trainer.state.fn != "fit":
-            self.evaluate(trainer, pl_module)
+            self._evaluate(trainer, pl_module)
         elif self.schedule.on_validation:
             self._pass(trainer, pl_module, loss_step(trainer, batch_over=False))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the checkpoint that is tested."""
-        self.evaluate(trainer, pl_module)
+        self._evaluate(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the trained model."""
@@ -223,11 +192,6 @@ class ProbeCallback(pl.Callback, ABC):
                 f"see it with: headwatch report {run.folder}"
             )
 
-    def evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""
-        self._begin(trainer, pl_module)
-        self._pass(trainer, pl_module, self._evaluated_step(trainer))
-
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the record."""
         self._end(trainer)
@@ -239,17 +203,22 @@ class ProbeCallback(pl.Callback, ABC):
         self._end(trainer)
 
     def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        with keeping_rng(), self._timed(run_of(trainer)):
-            self._gpt2 = find_gpt2(pl_module, self.model)
-            self.prepare(self._gpt2)
-            run_of(trainer).open(trainer, layout(self._gpt2), _record_folder(trainer))
+        with preserve_rng(), self._timed(run_of(trainer)):
+            self._network = find_architecture(pl_module, self.model)
+            self.question.prepare(self._network)
+            run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer))
 
     def _end(self, trainer: pl.Trainer) -> None:
-        self.release()
-        self._gpt2 = None
+        self._network = None
         if self is _siblings(trainer)[-1]:
-            with keeping_rng():
+            with preserve_rng():
                 run_of(trainer).close()
+
+    def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""
+        if self.asks_frozen_models:
+            self._begin(trainer, pl_module)
+            self._pass(trainer, pl_module, self._evaluated_step(trainer))
 
     def _evaluated_step(self, trainer: pl.Trainer) -> int:
         if self._checkpoint_step is None and trainer.ckpt_path is not None:
@@ -260,29 +229,25 @@ class ProbeCallback(pl.Callback, ABC):
 
     def _pass(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
         self._probed_after = trainer.global_step
-        with keeping_rng(), self._timed(run_of(trainer)):
-            self.gather(trainer)
-            summary = from_rank_zero(trainer, lambda: self._measure_and_write(trainer, pl_module, step))
-            run_of(trainer).monitor(trainer, self.label, summary)
+        with preserve_rng(), self._timed(run_of(trainer)):
+            found = from_rank_zero(trainer, lambda: self._ask(trainer, pl_module, step))
+            for label, summary in found.items():
+                run_of(trainer).monitor(trainer, label, summary)
 
-    def _measure_and_write(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int
-    ) -> Mapping[str, float]:
-        """The pass on rank 0: its summary, empty where it failed."""
-        assert self._gpt2 is not None
-        started = time.perf_counter()
-        try:
-            with watching(trainer, pl_module), PassProgress(trainer, self.label) as progress:
-                found = self.measure(self._gpt2, progress)
-        except Exception as error:
-            self._warn_once(trainer, step, error)
-            return {}
-        self._write(trainer, step, found, time.perf_counter() - started)
-        return found.scalars
-
-    def _write(self, trainer: pl.Trainer, step: int, found: Findings, seconds: float) -> None:
-        result = ProbeResult(self.probe, self.label, step, trainer.current_epoch, seconds, **vars(found))
-        run_of(trainer).write(result)
+    def _ask(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> Summaries:
+        """The pass on rank 0: the summary of each of its series, none where it failed."""
+        assert self._network is not None
+        with PassProgress(trainer, self.label) as progress:
+            answers = run_pass(
+                self.question,
+                self._network.model,
+                Moment(step, trainer.current_epoch),
+                run_of(trainer).write,
+                within=eval_without_trace(trainer, pl_module),
+                progress=progress,
+                failed=lambda error: self._warn_once(trainer, step, error),
+            )
+        return {answer.label: answer.scalars for answer in answers}
 
     def _warn_once(self, trainer: pl.Trainer, step: int, error: Exception) -> None:
         message = f"the probe {self.label} failed after step {step}: {type(error).__name__}: {error}"
@@ -300,14 +265,6 @@ class ProbeCallback(pl.Callback, ABC):
         seconds = time.perf_counter() - started
         self.seconds += seconds
         run.seconds += seconds
-
-
-def summary_of(effects: Effects) -> dict[str, float]:
-    """The metric on the clean and (if they were run) the corrupted prompts, and the largest effect in size."""
-    summary = {"clean": effects.clean.mean().item(), "largest_effect": effects.mean.abs().max().item()}
-    if effects.corrupted is not None:
-        summary["corrupted"] = effects.corrupted.mean().item()
-    return summary
 
 
 def _siblings(trainer: pl.Trainer) -> list[ProbeCallback]:

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from headwatch.model.gpt2 import GPT2Layout
+from headwatch.model.architecture import Sizes
 from headwatch.page import report
 from headwatch_callbacks.lightning_trainer.ranks import from_rank_zero
 from headwatch_callbacks.questions.result import ProbeResult
@@ -38,12 +38,12 @@ class Run:
         self._last_loss_step = -1
         self._monitored: set[str] = set()
 
-    def open(self, trainer: pl.Trainer, layout: GPT2Layout, record: Path | None) -> None:
+    def open(self, trainer: pl.Trainer, sizes: Sizes, record: Path | None) -> None:
         """Open the record and the trackers; does nothing while they are open.
 
         Args:
             trainer: the trainer, at the start of a stage.
-            layout: the model's sizes.
+            sizes: the model's.
             record: the record's folder; None = a new one under the trainer's `default_root_dir`.
 
         Raises:
@@ -62,7 +62,7 @@ class Run:
                 " folder, or go on with that run by trainer.fit(..., ckpt_path=...)"
             )
         if trainer.is_global_zero:
-            self._record = RunRecorder(self.folder, layout)
+            self._record = RunRecorder(self.folder, sizes)
             self._trackers = trackers_for(trainer)
 
     def write(self, result: ProbeResult) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from headwatch import tasks
-from headwatch.model.gpt2 import GPT2Layout
+from headwatch.model.architecture import Sizes
 from headwatch.prompts.pairs import PromptPairs
 
 Tokenizer = str | Path | PreTrainedTokenizerBase
@@ -47,30 +47,30 @@ class PromptSource:
         if isinstance(self.pairs, PromptPairs) and self.tokenizer is not None:
             raise ValueError("tokenizer can't take effect: these PromptPairs are tokenised already")
 
-    def read(self, layout: GPT2Layout) -> PromptPairs:
+    def read(self, sizes: Sizes) -> PromptPairs:
         """Make the pairs, and check that a model of these sizes can run them.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: pairs that can't be used; the message names file and line.
         """
-        pairs = self._make(layout)
-        pairs.check(layout)
+        pairs = self._make(sizes)
+        pairs.check(sizes)
         return pairs
 
-    def _make(self, layout: GPT2Layout) -> PromptPairs:
+    def _make(self, sizes: Sizes) -> PromptPairs:
         if isinstance(self.pairs, PromptPairs):
             return self.pairs
         tokenizer = str(self.tokenizer) if isinstance(self.tokenizer, Path) else self.tokenizer
         if isinstance(self.pairs, TaskPairs):
-            return self._make_task(self.pairs, tokenizer, layout)
+            return self._make_task(self.pairs, tokenizer, sizes)
         return PromptPairs.from_jsonl(self.pairs, tokenizer)
 
     def _make_task(
-        self, wanted: TaskPairs, tokenizer: PreTrainedTokenizerBase | str | None, layout: GPT2Layout
+        self, wanted: TaskPairs, tokenizer: PreTrainedTokenizerBase | str | None, sizes: Sizes
     ) -> PromptPairs:
         if wanted.task == "induction" and tokenizer is None:
-            length = min(25, layout.n_positions // 2, layout.d_vocab // 2)
-            sizes = {"vocab_size": layout.d_vocab, "length": length}
-            return tasks.make("induction", None, wanted.n, wanted.seed, **sizes)
+            length = min(25, sizes.n_positions // 2, sizes.d_vocab // 2)
+            fitting = {"vocab_size": sizes.d_vocab, "length": length}
+            return tasks.make("induction", None, wanted.n, wanted.seed, **fitting)
         return tasks.make(wanted.task, tokenizer, wanted.n, wanted.seed)

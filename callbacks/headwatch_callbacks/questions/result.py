@@ -44,7 +44,7 @@ class ProbeResult:
     label: str
     step: int
     epoch: int
-    seconds: float
+    seconds: float = 0.0
     effects: Effects | None = None
     scores: Mapping[str, Float[Tensor, "layer head"]] = field(default_factory=dict)
     frame: AttentionFrame | None = None

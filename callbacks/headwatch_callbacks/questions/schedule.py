@@ -1,14 +1,6 @@
-"""When a probe runs, and at which x its result stands.
+"""When a probe runs during a training."""
 
-Lightning writes the loss of the k-th optimizer step at x = k − 1. A probe that runs after that step is written at
-the same x, so that the two can be read off one vertical line. The untrained model stands at x = 0.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import lightning.pytorch as pl
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,11 @@ class Schedule:
             if value is not None and value < least:
                 raise ValueError(f"{name}={value} can't take effect: give {least} or more, or leave it out")
 
-    def check(self, trainer: pl.Trainer) -> None:
-        """Whether this schedule can take effect in this trainer's `fit`.
+    def check(self, has_validation: bool) -> None:
+        """Whether this schedule can take effect in a training.
+
+        Args:
+            has_validation: whether the training validates.
 
         Raises:
             ValueError: it would never run, or waits for a validation that the run doesn't have.
@@ -53,7 +48,7 @@ class Schedule:
         rhythm = any(getattr(self, name) not in (None, False) for name in _RHYTHMS)
         if not (rhythm or self.before_first or self.at_end):
             raise ValueError(f"this probe would never run in fit: give one of {', '.join(_RHYTHMS)}")
-        if self.on_validation and not trainer.enable_validation:
+        if self.on_validation and not has_validation:
             raise ValueError("on_validation=True can't take effect: this run has no validation")
 
     def log_spaced_steps(self, last: float) -> tuple[int, ...]:
@@ -100,23 +95,3 @@ def log_spaced_steps(n: int, first: int, last: int) -> tuple[int, ...]:
         return (first,)
     ratio = last / first
     return tuple(sorted({round(first * ratio ** (i / (n - 1))) for i in range(n)}))
-
-
-def loss_step(trainer: pl.Trainer, batch_over: bool) -> int:
-    """The x at which Lightning writes the loss of the batch that was trained on last.
-
-    Args:
-        trainer: the trainer, in `fit`.
-        batch_over: whether the loop has already counted that batch: False in `on_train_batch_end` and in a
-            validation within `fit`, True in `on_train_epoch_end` and `on_train_end`.
-    """
-    return max(trainer.fit_loop.epoch_loop._batches_that_stepped - batch_over, 0)
-
-
-def checkpoint_step(checkpoint: Mapping[str, Any]) -> int:
-    """The x of the loss of the last step before a Lightning checkpoint was written."""
-    steps = int(checkpoint["global_step"])
-    loop = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
-    counted = loop.get("_batches_that_stepped", steps)
-    # Saved between two batches, the last one is already counted. With several optimizers a batch is several steps.
-    return max(steps - 1, 0) if counted == steps else int(counted)

@@ -24,7 +24,22 @@ ENGINES: tuple[str, ...] = get_args(Engine)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
-class SweepOptions(TypedDict, total=False):
+class SweepSettings(TypedDict, total=False):
+    """Those of `SweepOptions` that a file can hold."""
+
+    layers: Indices | None
+    heads: Indices | None
+    neurons: Indices | None
+    given: Heads
+    by_position: bool
+    batch_size: int
+    max_tokens_per_batch: int | None
+    precision: Precision | None
+    engine: Engine
+    seed: int
+
+
+class SweepOptions(SweepSettings, total=False):
     """What every question may be told beside its own arguments; each has a default.
 
     An option that can't take effect on a question is refused there.
@@ -49,16 +64,6 @@ class SweepOptions(TypedDict, total=False):
         progress: called with the pairs done and all pairs.
     """
 
-    layers: Indices | None
-    heads: Indices | None
-    neurons: Indices | None
-    given: Heads
-    by_position: bool
-    batch_size: int
-    max_tokens_per_batch: int | None
-    precision: Precision | None
-    engine: Engine
-    seed: int
     progress: Progress | None
 
 

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from headwatch_callbacks import ActivationPatching, AttentionMaps, GradientImportance, HeadAblation
-from tests.headwatch_callbacks.training import QUIET, Counting, Language, batches, differences, trained
+from tests.headwatch_callbacks.training import (
+    QUIET,
+    Counting,
+    CountingQuestion,
+    Language,
+    batches,
+    differences,
+    trained,
+)
 from tests.models import random_pairs
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
@@ -29,10 +37,10 @@ def run(request, tmp_path_factory):
     return settings, trained([], tmp_path_factory.mktemp("without"), **settings).everything()
 
 
-class Careless(Counting):
-    """A probe that does in its pass whatever it can do wrong there."""
+class CarelessQuestion(CountingQuestion):
+    """One that does in its pass whatever it can do wrong there."""
 
-    def measure(self, model, progress):
+    def measure(self, model, at, progress):
         torch.rand(3)
         np.random.rand(3)
         random.random()
@@ -42,15 +50,23 @@ class Careless(Counting):
         assert not torch.is_grad_enabled()
         model(torch.arange(12).view(2, 6))
         model.eval()
-        return super().measure(model, progress)
+        return super().measure(model, at, progress)
 
 
-class Failing(Careless):
+class FailingQuestion(CarelessQuestion):
     """One that also raises after that."""
 
-    def measure(self, model, progress):
-        super().measure(model, progress)
+    def measure(self, model, at, progress):
+        super().measure(model, at, progress)
         raise RuntimeError("out of luck")
+
+
+class Careless(Counting):
+    kind = CarelessQuestion
+
+
+class Failing(Counting):
+    kind = FailingQuestion
 
 
 def test_a_careless_probe_changes_nothing(run, tmp_path):

@@ -26,9 +26,9 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
 def test_every_callback_writes_into_the_one_record_of_its_trainer(tmp_path):
     pairs = random_pairs()
     probes = [
-        HeadAblation(pairs),
+        HeadAblation(pairs, metric="loss"),
         ActivationPatching(pairs),
-        AttentionMaps(pairs, prompts=2),
+        AttentionMaps(pairs, n_maps=2),
         GradientImportance(),
     ]
     run = fit(probes, tmp_path)
@@ -48,7 +48,7 @@ def test_effects_in_the_record_are_those_of_the_trained_model(tmp_path):
     from headwatch.ablation import ablate_heads
 
     module, pairs = Language(), random_pairs()
-    run = fit(HeadAblation(pairs, kind="zero"), tmp_path, module)
+    run = fit(HeadAblation(pairs, kind="zero", metric="loss"), tmp_path, module)
     found = Record.read(record_folder(run)).effects[-1]
     expected = ablate_heads(module.eval(), pairs, kind="zero", metric="loss").mean
     torch.testing.assert_close(torch.from_numpy(found.mean), expected, rtol=1e-5, atol=1e-6)
@@ -58,7 +58,7 @@ def test_effects_in_the_record_are_those_of_the_trained_model(tmp_path):
     ("make", "ask", "question"),
     [
         (
-            lambda pairs: HeadAblation(pairs, precision="bf16", max_tokens_per_batch=50),
+            lambda pairs: HeadAblation(pairs, metric="loss", precision="bf16", max_tokens_per_batch=50),
             lambda model, pairs: hw.ablate_heads(model, pairs, precision="bf16", metric="loss"),
             "ablation/z/mean/loss/bf16",
         ),

@@ -15,16 +15,28 @@ from headwatch_callbacks import (
     record_folder,
 )
 from tests.headwatch_callbacks.lightning_trainer.fit import fit
-from tests.headwatch_callbacks.training import QUIET, Counting, Language, Trace, batches, trainer
+from tests.headwatch_callbacks.training import (
+    QUIET,
+    Counting,
+    CountingQuestion,
+    Language,
+    Trace,
+    batches,
+    trainer,
+)
 from tests.models import random_pairs
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
 
 
-class Unlucky(Counting):
-    def measure(self, model, progress):
-        super().measure(model, progress)
+class UnluckyQuestion(CountingQuestion):
+    def measure(self, model, at, progress):
+        super().measure(model, at, progress)
         raise RuntimeError("no such luck")
+
+
+class Unlucky(Counting):
+    kind = UnluckyQuestion
 
 
 def test_a_probe_that_raises_is_warned_about_once_and_training_goes_on(tmp_path):
@@ -93,7 +105,7 @@ def _bad_file(root):
         (lambda: HeadAblation(random_pairs(), kind="denoise"), "unknown kind 'denoise'"),
         (lambda: ActivationPatching(random_pairs(), direction="mean"), "unknown direction 'mean'"),
         (lambda: HeadAblation(random_pairs(), tokenizer="gpt2"), "tokenizer can't take effect"),
-        (lambda: AttentionMaps(random_pairs(), prompts=0), "prompts=0 can't take effect"),
+        (lambda: AttentionMaps(random_pairs(), n_maps=0), "n_maps=0 can't take effect"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused_at_once(make, sentence):

@@ -110,9 +110,9 @@ def test_resuming_repeats_and_loses_no_probe(tmp_path):
 
 def test_state_is_primitives_and_two_callbacks_of_a_class_have_their_own(tmp_path):
     probes = [
-        HeadAblation(random_pairs(), kind="zero"),
-        HeadAblation(random_pairs(), kind="mean"),
-        HeadAblation(random_pairs(), kind="mean", name="again"),
+        HeadAblation(random_pairs(), kind="zero", metric="loss"),
+        HeadAblation(random_pairs(), kind="mean", metric="loss"),
+        HeadAblation(random_pairs(), kind="mean", metric="loss", name="again"),
     ]
     run = fit(probes, tmp_path, max_steps=2)
     run.save_checkpoint(tmp_path / "kept.ckpt")

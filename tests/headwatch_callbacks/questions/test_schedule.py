@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwatch_callbacks.questions.schedule import Schedule, checkpoint_step, log_spaced_steps
+from headwatch_callbacks.lightning_trainer.steps import checkpoint_step
+from headwatch_callbacks.questions.schedule import Schedule, log_spaced_steps
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""What every head attends to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from headwatch.model.architecture import Architecture
+from headwatch.prompts.pairs import PromptPairs
+from headwatch.scores.attention_patterns import attention_patterns, head_scores
+from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs, Tokenizer
+from headwatch_callbacks.questions.question import QUESTIONS, Moment, Progress, Question
+from headwatch_callbacks.questions.result import AttentionFrame, ProbeResult
+
+
+@QUESTIONS.register("patterns")
+class Attention(Question):
+    """Attention maps of a few clean prompts, and scores of every head; arguments as for `AttentionMaps`."""
+
+    probe = "patterns"
+    asked = "patterns"
+
+    def __init__(
+        self,
+        pairs: str | Path | TaskPairs | PromptPairs,
+        tokenizer: Tokenizer | None = None,
+        *,
+        n_maps: int = 4,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if n_maps < 1:
+            raise ValueError(f"n_maps={n_maps} can't take effect: give 1 or more")
+        self.source = PromptSource(pairs, tokenizer)
+        self.n_maps, self.seed = n_maps, seed
+        self._pairs: PromptPairs | None = None
+
+    def prepare(self, network: Architecture) -> None:
+        """Read the pairs."""
+        self._pairs = self.source.read(network.sizes).to(network.device)
+
+    def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
+        """Look at every head."""
+        assert self._pairs is not None
+        shown = self._pairs[: self.n_maps]
+        maps = attention_patterns(model, shown.clean, shown.attention_mask)
+        found = head_scores(model, self._pairs.clean, self._pairs.attention_mask, seed=self.seed)
+        scores = {name: score.cpu() for name, score in found.as_dict().items()}
+        answer = ProbeResult(
+            self.probe,
+            self.identity,
+            at.step,
+            at.epoch,
+            scores=scores,
+            frame=AttentionFrame(maps.float().cpu(), shown.tokens),
+            scalars=_largest(scores),
+            pairs=self._pairs,
+        )
+        return [answer]
+
+
+def _largest(scores: dict[str, Tensor]) -> dict[str, float]:
+    """The score of the head that is most of each kind."""
+    kinds = ("previous_token", "duplicate_token", "induction")
+    return {f"largest_{kind}": scores[kind].nan_to_num(-torch.inf).max().item() for kind in kinds}

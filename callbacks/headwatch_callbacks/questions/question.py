@@ -1,0 +1,78 @@
+"""What a probe asks of a model, in a form that any trainer can put to it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from headwatch.model.architecture import Architecture, Sizes
+from headwatch.registry import Registry
+from headwatch_callbacks.questions.result import ProbeResult
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a question is asked.
+
+    Attributes:
+        step: the optimizer step at which the answer stands.
+        epoch: its epoch.
+    """
+
+    step: int
+    epoch: int = 0
+
+
+class Question(ABC):
+    """One question, which knows the prompts that it is about and no trainer.
+
+    Subclasses say what is asked (`asked`), read what they need (`prepare`) and ask it (`measure`).
+
+    Args:
+        name: what tells this question from another one that asks the same, such as the prompts' name.
+    """
+
+    probe: ClassVar[str]
+    has_no_use_for: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+    @property
+    @abstractmethod
+    def asked(self) -> str:
+        """What is asked, such as `ablation/z/mean/loss`; the same before and after `prepare`."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this question from all others of a run: what is asked, and its name where it has one."""
+        return self._named(self.asked)
+
+    def labels(self, sizes: Sizes) -> tuple[str, ...]:
+        """The series that its answers belong to, one or several, on a model of these sizes."""
+        return (self.identity,)
+
+    def prepare(self, network: Architecture) -> None:  # noqa: B027 - a question may have nothing to read
+        """Read what passes need, and refuse what can't be used on a model, before the first of them.
+
+        Raises:
+            FileNotFoundError: there is no such file of prompts.
+            ValueError: prompts or options that can't be used.
+        """
+
+    @abstractmethod
+    def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
+        """Ask it of a model in evaluation mode, without gradients; an answer a series.
+
+        `seconds` of the answers is filled in by `run_pass`.
+        """
+
+    def _named(self, asked: str) -> str:
+        return asked if self.name is None else f"{asked}/{self.name}"
+
+
+QUESTIONS: Registry[type[Question]] = Registry("probe")

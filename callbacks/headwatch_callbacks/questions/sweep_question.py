@@ -1,0 +1,132 @@
+"""What ablation and patching have in common as questions: prompts, metrics, and the options of every sweep."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+from torch import nn
+
+from headwatch.cell_names import place_name
+from headwatch.effects import Effects
+from headwatch.interventions.arguments import heads as heads_of
+from headwatch.interventions.options import Options, SweepSettings
+from headwatch.interventions.spec import make_spec
+from headwatch.metrics import get_metrics
+from headwatch.model.architecture import Architecture, Sizes
+from headwatch.prompts.pairs import PromptPairs
+from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs, Tokenizer
+from headwatch_callbacks.questions.question import Moment, Progress, Question
+from headwatch_callbacks.questions.result import ProbeResult
+
+Metrics = str | Sequence[str] | None
+
+
+class SweepQuestion(Question):
+    """Every intervention of a sweep on some prompt pairs, measured by one metric or by several at one sweep's cost.
+
+    Args:
+        pairs: prompt pairs: a JSON Lines file, a task, or the pairs themselves.
+        tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; None where pairs are token ids.
+        metric: the metric, or several; None for the pairs' own.
+        name: what tells this question from another one that asks the same.
+        **options: those of `SweepOptions` that a file can hold.
+
+    Raises:
+        ValueError: an unknown metric, or a value that is none for its option.
+    """
+
+    def __init__(
+        self,
+        pairs: str | Path | TaskPairs | PromptPairs,
+        tokenizer: Tokenizer | None = None,
+        *,
+        metric: Metrics = None,
+        name: str | None = None,
+        **options: Unpack[SweepSettings],
+    ) -> None:
+        super().__init__(name)
+        self.source = PromptSource(pairs, tokenizer)
+        self.metric = metric
+        self._metrics = None if metric is None else tuple(one.name for one in get_metrics(_as_list(metric)))
+        self.options: Mapping[str, Any] = dict(options)
+        self._checked = Options.of(self.options)
+        self._pairs: PromptPairs | None = None
+
+    @property
+    @abstractmethod
+    def stem(self) -> str:
+        """What is asked, whatever the metric: `ablation/z/mean`."""
+
+    @property
+    @abstractmethod
+    def site(self) -> str:
+        """The activation that is replaced."""
+
+    @property
+    @abstractmethod
+    def replaced_by(self) -> str:
+        """The kind of ablation or the direction of patching."""
+
+    @abstractmethod
+    def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Effects | dict[str, Effects]:
+        """Put the question to a model."""
+
+    @property
+    def asked(self) -> str:
+        """The stem, the metrics (`own` where the pairs decide), and what narrows the question down."""
+        return self._with("own" if self._metrics is None else "+".join(self._metrics))
+
+    def labels(self, sizes: Sizes) -> tuple[str, ...]:
+        """One series for each metric."""
+        metrics = (self.source.read(sizes).metric,) if self._metrics is None else self._metrics
+        return tuple(self._named(self._with(metric)) for metric in metrics)
+
+    def prepare(self, network: Architecture) -> None:
+        """Read the pairs, and refuse a question that can't be asked of them."""
+        self._pairs = self.source.read(network.sizes)
+        metric = None if self.metric is None else _as_list(self.metric)
+        make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
+
+    def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
+        """One answer a metric."""
+        assert self._pairs is not None
+        metrics = [self._pairs.metric] if self.metric is None else _as_list(self.metric)
+        found = self.ask(model, self._pairs, metric=metrics, progress=progress, **self.options)
+        assert isinstance(found, dict)
+        return [self._answer(metric, effects, at) for metric, effects in found.items()]
+
+    def _answer(self, metric: str, effects: Effects, at: Moment) -> ProbeResult:
+        return ProbeResult(
+            self.probe,
+            self._named(self._with(metric)),
+            at.step,
+            at.epoch,
+            effects=effects,
+            scalars=summary_of(effects),
+            pairs=self._pairs,
+        )
+
+    def _with(self, metric: str) -> str:
+        """The stem with a metric, and with what makes another question of it."""
+        given = heads_of("given", self._checked.given)
+        parts = [
+            self.stem,
+            metric,
+            "by_position" if self._checked.by_position else "",
+            f"given_{place_name('set', given)}" if given else "",
+            self._checked.precision or "",
+        ]
+        return "/".join(part for part in parts if part)
+
+
+def summary_of(effects: Effects) -> dict[str, float]:
+    """The metric on the clean and (if they were run) the corrupted prompts, and the largest effect in size."""
+    summary = {"clean": effects.clean.mean().item(), "largest_effect": effects.mean.abs().max().item()}
+    if effects.corrupted is not None:
+        summary["corrupted"] = effects.corrupted.mean().item()
+    return summary
+
+
+def _as_list(metric: str | Sequence[str]) -> list[str]:
+    return [metric] if isinstance(metric, str) else list(metric)
