@@ -5,10 +5,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 
 # Nothing here may fail because the machine is busy.
-settings.register_profile("headwatch", deadline=None)
+settings.register_profile("headwatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("headwatch")

@@ -18,18 +18,15 @@ if TYPE_CHECKING:
     from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
     from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
     from headwatch_callbacks.lightning_trainer.trainer_run import probe_share, record_folder
-    from headwatch_callbacks.questions import QUESTIONS, Moment, Question
+    from headwatch_callbacks.questions import Question
     from headwatch_callbacks.questions.prompt_source import TaskPairs
-    from headwatch_callbacks.trackers import TRACKERS, Trackers
+    from headwatch_callbacks.trackers import Trackers
 
 __all__ = [
-    "QUESTIONS",
-    "TRACKERS",
     "ActivationPatching",
     "AttentionMaps",
     "GradientImportance",
     "HeadAblation",
-    "Moment",
     "ProbeCallback",
     "Question",
     "TaskPairs",
@@ -43,11 +40,8 @@ _HOMES = {
     "AttentionMaps": "lightning_trainer.callbacks",
     "GradientImportance": "lightning_trainer.gradient_importance",
     "HeadAblation": "lightning_trainer.callbacks",
-    "Moment": "questions",
     "ProbeCallback": "lightning_trainer.probe_callback",
-    "QUESTIONS": "questions",
     "Question": "questions",
-    "TRACKERS": "trackers",
     "TaskPairs": "questions.prompt_source",
     "Trackers": "trackers",
     "probe_share": "lightning_trainer.trainer_run",

@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import MLFlowLogger
 from torch import nn
 
 import headwatch as hw
-from headwatch_callbacks import HeadAblation
+from headwatch_callbacks import HeadAblation, ProbeCallback
+from headwatch_callbacks.questions import Ablation
 from tests.headwatch_callbacks.training import QUIET, Language, batches, trainer
 from tests.models import random_pairs, tiny_gpt2
 from tests.tokenizers import byte_level
@@ -76,13 +77,13 @@ def activation_never_fired(folder):
         hooked.run_with_cache(torch.tensor([[1, 2]]), names="post0")
 
 
-class Failing(HeadAblation):
-    def measure(self, model, progress):
+class Failing(Ablation):
+    def measure(self, model, at, progress):
         raise RuntimeError("no")
 
 
 def probe_failed(folder):
-    fit(folder, Failing(random_pairs(), every_n_train_steps=2))
+    fit(folder, ProbeCallback(Failing(random_pairs(), metric="loss"), every_n_train_steps=2))
 
 
 def record_exists(folder):

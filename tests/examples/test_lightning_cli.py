@@ -61,7 +61,8 @@ def test_a_file_and_a_tokenizer_can_be_named(tmp_path):
     config.write_text(
         "trainer:\n  callbacks:\n    - class_path: headwatch_callbacks.ActivationPatching\n"
         "      init_args:\n        pairs: pairs.jsonl\n        tokenizer: gpt2\n        neurons: [1, 2]\n"
-        "        site: post\n        model: net.gpt\n        record: there\n        name: mine\n"
+        "        site: post\n        metric: [logit_diff, kl]\n        model: net.gpt\n"
+        "        record: there\n        name: mine\n"
         "        on_validation: true\n"
     )
 
@@ -80,10 +81,10 @@ def test_a_file_and_a_tokenizer_can_be_named(tmp_path):
     )
     probe = next(each for each in cli.trainer.callbacks if type(each).__name__ == "ActivationPatching")
     assert (probe.label, probe.model, str(probe.record)) == (
-        "patching/post/denoise/logit_diff/mine",
+        "patching/post/denoise/logit_diff+kl/mine",
         "net.gpt",
         "there",
     )
-    assert (str(probe.source.pairs), probe.source.tokenizer) == ("pairs.jsonl", "gpt2")
-    assert list(probe.neurons) == [1, 2]
+    assert (str(probe.question.source.pairs), probe.question.source.tokenizer) == ("pairs.jsonl", "gpt2")
+    assert list(probe.question.options["neurons"]) == [1, 2]
     assert probe.schedule.on_validation

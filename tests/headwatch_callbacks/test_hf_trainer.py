@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import torch
 import wandb
-from headwatch_callbacks.questions.attention_maps import AttentionMaps
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headwatch.ablation import ablate_heads
 from headwatch.record import Record
+from headwatch_callbacks import ActivationPatching, AttentionMaps, GradientImportance, HeadAblation
 from headwatch_callbacks.hf_trainer import HeadwatchCallback
-from headwatch_callbacks.lightning_trainer.gradient_importance import GradientImportance
-from headwatch_callbacks.questions.ablation import HeadAblation
-from headwatch_callbacks.questions.patching import ActivationPatching
 from tests.headwatch_callbacks.trackers.wandb_file import history
 from tests.models import random_ids, random_pairs, tiny_gpt2
 
@@ -58,7 +55,7 @@ def same(one, other):
 
 def probes(**schedule):
     return [
-        HeadAblation(PAIRS, kind="resample", **schedule),
+        HeadAblation(PAIRS, kind="resample", metric="loss", **schedule),
         ActivationPatching(PAIRS, **schedule),
         AttentionMaps(PAIRS, **schedule),
     ]
@@ -90,7 +87,7 @@ def test_results_stand_at_the_trainers_steps_with_its_losses(tmp_path):
         def on_step_end(self, args, state, control, **kwargs):
             seen[state.global_step] = copy.deepcopy(kwargs["model"]).eval()
 
-    ours = HeadwatchCallback([HeadAblation(PAIRS, every_n_train_steps=4)], tmp_path / "run")
+    ours = HeadwatchCallback([HeadAblation(PAIRS, metric="loss", every_n_train_steps=4)], tmp_path / "run")
     trainer, *_ = train(tmp_path, Copy(), ours)
     record = Record.read(tmp_path / "run")
     assert [entry.step for entry in record.effects] == [0, 4, 6]
@@ -122,13 +119,13 @@ def test_what_can_not_run_here_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"GradientImportance can't run under transformers\.Trainer"):
         HeadwatchCallback([GradientImportance()], tmp_path)
     with pytest.raises(ValueError, match="two probes write one series"):
-        HeadwatchCallback([HeadAblation(PAIRS), HeadAblation(PAIRS)], tmp_path)
+        HeadwatchCallback([HeadAblation(PAIRS, metric="loss"), HeadAblation(PAIRS, metric="loss")], tmp_path)
 
 
 def test_wandb_gets_each_pass_at_the_trainers_own_x(tmp_path, monkeypatch):
     for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
-    ours = HeadwatchCallback([HeadAblation(PAIRS, every_n_train_steps=4)], tmp_path / "run")
+    ours = HeadwatchCallback([HeadAblation(PAIRS, metric="loss", every_n_train_steps=4)], tmp_path / "run")
     trainer, *_ = train(tmp_path, ours, report_to=["wandb"])
     folder = Path(wandb.run.dir).parent
     wandb.finish()

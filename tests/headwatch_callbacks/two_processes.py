@@ -64,7 +64,7 @@ def main(devices: int, root: Path, probed: bool) -> None:
     root.mkdir(exist_ok=True)
     pairs = random_pairs()
     probes = [
-        HeadAblation(pairs, every_n_train_steps=2, record=root / "record"),
+        HeadAblation(pairs, metric="loss", every_n_train_steps=2, record=root / "record"),
         ActivationPatching(pairs),
         AttentionMaps(pairs),
         GradientImportance(every_n_train_steps=2),

@@ -55,9 +55,13 @@ class ProbeCallback(pl.Callback):
     last batch, and its answer stands at the step of the checkpoint. A pass that raises is warned about once, and
     training goes on; arguments and files that can't be used stop the run before its first step.
 
-    Example::
-
-        trainer = L.Trainer(callbacks=[ProbeCallback(MyQuestion(), every_n_train_steps=100)])
+    Example:
+        >>> from headwatch_callbacks.questions import Ablation
+        >>> question = Ablation("pairs.jsonl", tokenizer="gpt2", kind="zero", metric="loss")
+        >>> trainer = L.Trainer(callbacks=[ProbeCallback(question, every_n_train_steps=100)])
+        >>> trainer.fit(module, data)
+        >>> hw.Record.read(record_folder(trainer)).effects[-1].label
+        'ablation/z/zero/loss'
 
     Args:
         question: what is asked.

@@ -30,6 +30,18 @@ class Moment:
 class Question(ABC):
     """One question, which knows the prompts that it is about and no trainer.
 
+    Example:
+        >>> from headwatch_callbacks.questions.result import ProbeResult
+        >>> class Copying(Question):
+        ...     probe = asked = "copying"
+        ...     def measure(self, model, at, progress):
+        ...         scores = {"copying": hw.copying_scores(model)}
+        ...         return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores)]
+        >>> trainer = L.Trainer(callbacks=[ProbeCallback(Copying(), every_n_epochs=1)])
+        >>> trainer.fit(module, data)
+        >>> hw.Record.read(record_folder(trainer)).scores[-1].label
+        'copying'
+
     Subclasses say what is asked (`asked`), read what they need (`prepare`) and ask it (`measure`).
 
     Args:

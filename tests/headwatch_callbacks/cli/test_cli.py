@@ -237,7 +237,7 @@ def test_pairs_make_writes_a_file_that_check_takes(tmp_path):
 def test_eval_writes_what_the_engine_gives_at_each_checkpoints_step(pair_file, tmp_path):
     folders = [checkpoint(tmp_path, 100, seed=1), checkpoint(tmp_path, 20, seed=2)]
     out = tmp_path / "run"
-    shown = run("eval", *folders, "--pairs", pair_file, "-o", out, "--accelerator", "cpu")
+    shown = run("eval", *folders, "--pairs", pair_file, "--metric", "loss", "-o", out, "--accelerator", "cpu")
     assert "6 passes done" in shown
     record = Record.read(out)
     assert {(entry.step, entry.probe) for entry in record.effects} == {
@@ -266,7 +266,7 @@ def test_eval_does_nothing_twice_and_goes_on_with_what_is_new(pair_file, tmp_pat
 
 def test_eval_refuses_to_mix_prompts_in_one_series(pair_file, tmp_path):
     out, first = tmp_path / "run", checkpoint(tmp_path, 20)
-    asked = ["--probe", "ablation", "-o", out, "--accelerator", "cpu"]
+    asked = ["--probe", "ablation", "--metric", "loss", "-o", out, "--accelerator", "cpu"]
     run("eval", first, "--pairs", pair_file, *asked)
     shown = run("eval", first, "--task", "induction", "-n", "4", *asked, code=1)
     assert f"has {LABEL} on 5 other prompt pairs: give these passes a name" in shown
@@ -291,6 +291,8 @@ def test_two_processes_share_the_checkpoints(pair_file, tmp_path):
         str(pair_file),
         "--probe",
         "ablation",
+        "--metric",
+        "loss",
         "-o",
         str(out),
         "--devices",
@@ -319,7 +321,7 @@ def test_two_processes_share_the_checkpoints(pair_file, tmp_path):
         (["--task", "nonsense"], "unknown task 'nonsense'"),
         (
             ["--task", "ioi", "--probe", "nonsense"],
-            "unknown probe nonsense; known: ablation, patching, patterns",
+            "unknown probe 'nonsense'; known: ablation, patterns, patching",
         ),
         (["--task", "ioi", "--probe", "ablation", "--site", "z"], "site can't take effect"),
         (["--task", "ioi", "--kind", "nonsense"], "unknown kind 'nonsense'"),
