@@ -139,14 +139,14 @@ class GradientImportance(ProbeCallback):
         self._stop_listening()
         super().on_exception(trainer, pl_module, exception)
 
-    def _pass(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+    def put_question(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
         """Add up what every rank has heard, answer by that, and listen anew."""
         if self._listener is not None:
             total = sum_over_ranks(trainer, self._listener.total * self._unscale)
             tokens = sum_over_ranks(trainer, self._listener.tokens)
             self._heard.total, self._heard.tokens = total.cpu().clone(), tokens.cpu().clone()
             self._listener.reset()
-        super()._pass(trainer, pl_module, step)
+        super().put_question(trainer, pl_module, step)
 
     @property
     def _heard(self) -> Heard:

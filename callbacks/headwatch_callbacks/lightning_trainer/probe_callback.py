@@ -146,7 +146,7 @@ class ProbeCallback(pl.Callback):
             self._log_spaced = self.schedule.log_spaced_steps(trainer.estimated_stepping_batches)
         self._begin(trainer, pl_module)
         if self.schedule.before_first and trainer.global_step == 0:
-            self._pass(trainer, pl_module, step=0)
+            self.put_question(trainer, pl_module, step=0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -161,12 +161,12 @@ class ProbeCallback(pl.Callback):
             with preserve_rng():
                 run_of(trainer).losses(trainer, step, outputs)
         if due:
-            self._pass(trainer, pl_module, step)
+            self.put_question(trainer, pl_module, step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe after an epoch that is due."""
         if self.schedule.due_after_epoch(trainer.current_epoch + 1):
-            self._pass(trainer, pl_module, loss_step(trainer, batch_over=True))
+            self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe with a validation of the run, or probe the checkpoint that is validated."""
@@ -175,7 +175,7 @@ class ProbeCallback(pl.Callback):
         if trainer.state.fn != "fit":
             self._evaluate(trainer, pl_module)
         elif self.schedule.on_validation:
-            self._pass(trainer, pl_module, loss_step(trainer, batch_over=False))
+            self.put_question(trainer, pl_module, loss_step(trainer, batch_over=False))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the checkpoint that is tested."""
@@ -184,7 +184,7 @@ class ProbeCallback(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the trained model."""
         if self.schedule.at_end and self._probed_after != trainer.global_step:
-            self._pass(trainer, pl_module, loss_step(trainer, batch_over=True))
+            self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say where the record is."""
@@ -222,7 +222,7 @@ class ProbeCallback(pl.Callback):
         """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""
         if self.asks_frozen_models:
             self._begin(trainer, pl_module)
-            self._pass(trainer, pl_module, self._evaluated_step(trainer))
+            self.put_question(trainer, pl_module, self._evaluated_step(trainer))
 
     def _evaluated_step(self, trainer: pl.Trainer) -> int:
         if self._checkpoint_step is None and trainer.ckpt_path is not None:
@@ -231,7 +231,8 @@ class ProbeCallback(pl.Callback):
             return max((saved or 0) - 1, 0)
         return loss_step(trainer, batch_over=True) if self._checkpoint_step is None else self._checkpoint_step
 
-    def _pass(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+    def put_question(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+        """Ask the question once, on rank 0, and let every rank know what sums its answers up."""
         self._probed_after = trainer.global_step
         with preserve_rng(), self._timed(run_of(trainer)):
             found = from_rank_zero(trainer, lambda: self._ask(trainer, pl_module, step))

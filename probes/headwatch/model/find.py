@@ -1,7 +1,5 @@
 """Finds the network in whatever a user trains; the one place that knows which families there are."""
 
-from typing import Any
-
 from torch import nn
 
 from headwatch.model.architecture import Architecture
@@ -50,8 +48,3 @@ def find_architecture(module: nn.Module, name: str | None = None) -> Architectur
 
 def _family(module: nn.Module) -> type[Architecture] | None:
     return next((family for family in FAMILIES.values() if family.recognises(module)), None)
-
-
-def find_gpt2(module: nn.Module, name: str | None = None) -> Any:
-    """The network's own module."""
-    return find_architecture(module, name).model

@@ -353,12 +353,3 @@ class _BlockHooks:
             rebuilt = self.mid + self.mlp_out
         fired = self.fire("resid_post", output if rebuilt is None else rebuilt)
         return rebuilt if fired is None else fired
-
-
-GPT2Layout = Sizes
-
-
-def layout(model: nn.Module) -> Sizes:
-    """The sizes of a model."""
-    assert isinstance(model, GPT2LMHeadModel)
-    return GPT2(model).sizes

@@ -8,7 +8,7 @@ import pytest
 from headwatch.model.architecture import Sizes
 from headwatch.record import CheckpointEntry, Record
 from headwatch_callbacks.checkpoints.duplicates import KnownCheckpoints
-from headwatch_callbacks.checkpoints.evaluate import Evaluation, Questions, plan, run
+from headwatch_callbacks.checkpoints.evaluate import EvalJob, EvalQuestions, evaluate, pending_passes
 from headwatch_callbacks.checkpoints.weights_hash import weights_hash
 from headwatch_callbacks.questions.prompt_source import TaskPairs
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
@@ -95,14 +95,14 @@ def evaluation(folder, steps, seeds):
     """An evaluation of checkpoints whose weights the seeds decide; one seed is the same weights."""
     for step, seed in zip(steps, seeds, strict=True):
         tiny_gpt2(seed=seed).save_pretrained(folder / f"checkpoint-{step}")
-    asked = Questions(("patterns",), TaskPairs("induction", n=4))
-    return Evaluation(tuple(str(folder / f"checkpoint-{step}") for step in steps), asked, folder / "run")
+    asked = EvalQuestions(("patterns",), TaskPairs("induction", n=4))
+    return EvalJob(tuple(str(folder / f"checkpoint-{step}") for step in steps), asked, folder / "run")
 
 
 def test_an_evaluation_records_the_hash_of_each_checkpoint_and_warns(tmp_path):
     asked = evaluation(tmp_path, (20, 40, 60), (1, 1, 2))
     with pytest.warns(RuntimeWarning, match=TWO_NAMES) as told:
-        run(asked, plan(asked), accelerator="cpu")
+        evaluate(asked, pending_passes(asked), accelerator="cpu")
     assert len([warning for warning in told if "identical" in str(warning.message)]) == 1
     wanted = [
         (step, f"checkpoint-{step}", weights_hash(tiny_gpt2(seed=seed)))
@@ -115,9 +115,9 @@ def test_an_evaluation_records_the_hash_of_each_checkpoint_and_warns(tmp_path):
 
 def test_an_evaluation_that_goes_on_warns_of_what_was_evaluated_before(tmp_path):
     first = evaluation(tmp_path, (20,), (1,))
-    run(first, plan(first), accelerator="cpu")
+    evaluate(first, pending_passes(first), accelerator="cpu")
     then = evaluation(tmp_path, (20, 40), (1, 1))
-    todo = plan(then)
+    todo = pending_passes(then)
     assert [each.step for each in todo] == [40]
     with pytest.warns(RuntimeWarning, match=TWO_NAMES):
-        run(then, todo, accelerator="cpu")
+        evaluate(then, todo, accelerator="cpu")
