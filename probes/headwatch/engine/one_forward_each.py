@@ -23,10 +23,17 @@ Hooks = list[tuple[str, HookFunction]]
 
 
 class HookedRun(NamedTuple):
-    """Some prompts, and the metrics on each by the model's own forward."""
+    """Some prompts run by the model's own forward.
+
+    Attributes:
+        batch: the prompts.
+        measured: the metrics on each.
+        kept: the site's activation by layer, where new values may come from this run.
+    """
 
     batch: Batch
     measured: Float[Tensor, "metric pair"]
+    kept: Mapping[int, Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,19 +52,22 @@ class HooksBackend:
 
     def run(self, batch: Batch) -> HookedRun:
         """Run some prompts; those that come without clean logits are the clean ones themselves."""
+        names = {}
+        if self.elsewhere is None:
+            names = {layer: self.sweep.site.at(layer) for layer in self.sweep.written}
+        read = [metric.activation.name for metric in self.sweep.metrics if metric.activation is not None]
+        logits, cache = self.hooked.run_with_cache(batch.ids, batch.mask, [*names.values(), *read])
         if batch.targets.clean_logits is None and any(each.name == "kl" for each in self.sweep.metrics):
-            logits = self.hooked.architecture.forward(batch.ids, batch.mask)
             batch = batch.compared_with(batch.at_answer(logits))
-        return self._hooked_run(batch, [])
+        measured = torch.stack([batch.read(metric, logits, cache) for metric in self.sweep.metrics])
+        return HookedRun(batch, measured, {layer: cache[name] for layer, name in names.items()})
 
     def new_values(self, source: HookedRun | None) -> NewValues:
         """The values to write in a layer: those of a run, or those that come from elsewhere."""
         if source is None:
             assert self.elsewhere is not None
             return self.elsewhere
-        names = {layer: self.sweep.site.at(layer) for layer in self.sweep.written}
-        cache = self._cache(source.batch, list(names.values()))
-        return lambda layer: cache[names[layer]]
+        return source.kept.__getitem__
 
     def with_given_heads(self, base: HookedRun, new: NewValues) -> HookedRun:
         """A run in which the given heads have their new values."""
@@ -74,7 +84,7 @@ class HooksBackend:
         return torch.stack(results, dim=-1)
 
     def _hooked_run(self, batch: Batch, hooks: Hooks) -> HookedRun:
-        return HookedRun(batch, batch.measure(self.hooked, self.sweep.metrics, hooks))
+        return HookedRun(batch, batch.measure(self.hooked, self.sweep.metrics, hooks), {})
 
     def _cache(self, batch: Batch, names: list[str], hooks: Hooks | None = None) -> Mapping[str, Tensor]:
         return self.hooked.run_with_cache(batch.ids, batch.mask, names, fwd_hooks=hooks or [])[1]
@@ -91,7 +101,9 @@ class HooksBackend:
     def _one_by_one(self, batch: Batch, new: NewValues) -> Iterator[Hooks]:
         given = self._replaced_heads(self.sweep.given, new)
         units: tuple[int | None, ...] = self.sweep.units if self.sweep.units is not None else (None,)
-        positions = tuple(range(batch.length)) if self.sweep.by_position else (None,)
+        positions: Sequence[int | None] = (None,)
+        if self.sweep.by_position:
+            positions = self.sweep.chosen_positions(batch.length)
         for layer in self.sweep.layers:
             name, values = self.sweep.site.at(layer), new(layer)
             for unit in units:

@@ -49,7 +49,9 @@ def work_items_of(base: BaseRun, batch: Batch, sweep: Sweep, start: int) -> Iter
     if sweep.sets is not None:
         yield from _items_of_sets(sweep.sets, start)
         return
-    positions: Sequence[int | None] = range(start, base.length) if sweep.by_position else [None]
+    positions: Sequence[int | None] = [None]
+    if sweep.by_position:
+        positions = [each for each in sweep.chosen_positions(batch.length) if start <= each < base.length]
     ranks = sorted(range(len(sweep.layers)), key=lambda rank: sweep.layers[rank])
     for position in positions:
         for rank in ranks:
@@ -73,8 +75,10 @@ def _items_of_sets(sets: Sequence[Sequence[tuple[int, int]]], start: int) -> Ite
 def _place(sweep: Sweep, batch: Batch, rank: int, unit: int, position: int | None) -> int:
     """An intervention's place in the flattened result."""
     units = 1 if sweep.units is None else len(sweep.units)
-    length = batch.length if sweep.by_position else 1
-    return (rank * units + unit) * length + (position or 0)
+    if position is None:
+        return rank * units + unit
+    positions = sweep.chosen_positions(batch.length)
+    return (rank * units + unit) * len(positions) + positions.index(position)
 
 
 def _out_of_reach(paths: Paths | None, layer: int) -> bool:

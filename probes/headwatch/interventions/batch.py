@@ -47,6 +47,7 @@ class Sweep:
         given: heads that are replaced in every run, those without another intervention too, as (layer, head).
         sets: sets of heads that are replaced together, in place of layers and units.
         paths: replace the heads only as some receivers see them.
+        positions: which positions, one at a time; None for all.
     """
 
     site: Site
@@ -57,6 +58,7 @@ class Sweep:
     given: tuple[Head, ...] = ()
     sets: tuple[tuple[Head, ...], ...] | None = None
     paths: Paths | None = None
+    positions: tuple[int, ...] | None = None
 
     @property
     def metric(self) -> Metric:
@@ -97,8 +99,12 @@ class Sweep:
         if self.sets is not None:
             return {"set": self.sets}
         units = {} if self.units is None else {self.site.unit: self.units}
-        positions = {"position": tuple(range(n_positions))} if self.by_position else {}
+        positions = {"position": self.chosen_positions(n_positions)} if self.by_position else {}
         return {"layer": self.layers, **units, **positions}
+
+    def chosen_positions(self, n_positions: int) -> tuple[int, ...]:
+        """The positions that are replaced one at a time, of prompts of so many."""
+        return tuple(range(n_positions)) if self.positions is None else self.positions
 
     def shape(self, batch: "Batch") -> tuple[int, ...]:
         """The sizes of those axes."""
