@@ -52,3 +52,8 @@ def random_pairs(
     foil = (answer + torch.randint(1, vocab, (n,), generator=generator)) % vocab
     real = None if lengths is None else torch.tensor(lengths)
     return PromptPairs.from_tokens(clean, corrupted, answer, foil, lengths=real)
+
+
+def seeded(kind: str, seed: int) -> dict[str, int]:
+    """The option `seed`, for the one kind of ablation that draws."""
+    return {"seed": seed} if kind == "resample" else {}

@@ -47,9 +47,7 @@ class HeadwatchCallback(TrainerCallback):
         for probe in probes:
             if not (isinstance(probe, ProbeCallback) and probe.asks_frozen_models):
                 raise ValueError(f"{type(probe).__name__} can't run under transformers.Trainer")
-        labels = [probe.label for probe in probes]
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"two probes write one series ({', '.join(labels)}): tell them apart with name=")
+        self._check_labels([(probe.label,) for probe in probes])
         self.probes, self.folder = list(probes), Path(record)
         self.settings = trackers or Trackers()
         self._trackers: list[GuardedTracker] = []
@@ -73,6 +71,7 @@ class HeadwatchCallback(TrainerCallback):
             self._network = find_architecture(kwargs["model"])
             for probe in self.probes:
                 probe.question.prepare(self._network)
+            self._check_labels([probe.question.labels(self._network.sizes) for probe in self.probes])
             self._record = RunRecorder(self.folder, self._network.sizes)
             self._trackers = [GuardedTracker(self._record, "the record")]
             if "wandb" in (args.report_to or []):
@@ -149,6 +148,12 @@ class HeadwatchCallback(TrainerCallback):
             within=eval_mode(self._network.model),
             failed=partial(self._warn_once, probe.label),
         )
+
+    def _check_labels(self, of_probes: Sequence[tuple[str, ...]]) -> None:
+        """Refuse two probes that write one series."""
+        labels = [label for labels in of_probes for label in labels]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"two probes write one series ({', '.join(labels)}): tell them apart with name=")
 
     def _write(self, result: ProbeResult) -> None:
         for tracker in self._trackers:

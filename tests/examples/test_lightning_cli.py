@@ -81,7 +81,7 @@ def test_a_file_and_a_tokenizer_can_be_named(tmp_path):
     )
     probe = next(each for each in cli.trainer.callbacks if type(each).__name__ == "ActivationPatching")
     assert (probe.label, probe.model, str(probe.record)) == (
-        "patching/post/denoise/logit_diff+kl/mine",
+        "patching/post/denoise/logit_diff+kl/neurons_1+2/mine",
         "net.gpt",
         "there",
     )

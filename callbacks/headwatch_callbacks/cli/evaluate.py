@@ -30,11 +30,17 @@ def evaluate(
         str | None, typer.Option(help=f"Or a ready-made task: {TASKS_HELP}.", rich_help_panel="Prompts")
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", "-n", min=1, help="Pairs of --task.", rich_help_panel="Prompts")
-    ] = 64,
+        int | None,
+        typer.Option(
+            "--count", "-n", min=1, help="Pairs of --task; 64 by default.", rich_help_panel="Prompts"
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of --task and of --kind resample.", rich_help_panel="Prompts")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, help="Seed of --task and of --kind resample; 0 by default.", rich_help_panel="Prompts"
+        ),
+    ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -134,9 +140,11 @@ def evaluate(
             "max_tokens_per_batch": max_tokens_per_batch,
             "precision": precision,
             "engine": engine,
-            "seed": seed if kind == "resample" else None,
+            "seed": seed or None if kind == "resample" else None,
         }
         probes = tuple(part.strip() for part in probe.split(",") if part.strip())
+        if seed is not None and task is None and kind != "resample":
+            raise ValueError("--seed can't take effect: it belongs to --task and to --kind resample")
         prompts = _prompts(pairs, task, count, seed)
         known = tokenizer or _own_tokenizer(checkpoints[0])
         wanted = {name: value for name, value in options.items() if value is not None}
@@ -168,7 +176,7 @@ def _heads(text: str | None) -> list[tuple[int, int]] | None:
     return [(int(head[1]), int(head[2])) for head in found if head is not None]
 
 
-def _prompts(pairs: Path | None, task: str | None, count: int, seed: int) -> "Path | TaskPairs":
+def _prompts(pairs: Path | None, task: str | None, count: int | None, seed: int | None) -> "Path | TaskPairs":
     from headwatch.tasks import TASKS
     from headwatch_callbacks.questions.prompt_source import TaskPairs
 
@@ -176,9 +184,11 @@ def _prompts(pairs: Path | None, task: str | None, count: int, seed: int) -> "Pa
         raise ValueError("give the prompts: either --pairs FILE or --task NAME")
     if task is None:
         assert pairs is not None
+        if count is not None:
+            raise ValueError("--count can't take effect: it belongs to --task")
         return pairs
     TASKS.find(task)
-    return TaskPairs(task, count, seed)
+    return TaskPairs(task, 64 if count is None else count, seed or 0)
 
 
 def _own_tokenizer(checkpoint: str) -> str | None:

@@ -1,11 +1,12 @@
 """The questions as Lightning callbacks: what users put into their Trainer."""
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, get_type_hints
 
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import AblationKind, Direction, SiteName
 from headwatch.prompts.pairs import PromptPairs
+from headwatch.registry import unknown
 from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback, ProbeOptions
 from headwatch_callbacks.questions.ablation import Ablation
 from headwatch_callbacks.questions.attention import Attention
@@ -132,12 +133,20 @@ class AttentionMaps(ProbeCallback):
         seed: int = 0,
         **options: Unpack[ProbeOptions],
     ) -> None:
-        asked, when = _split(options)
+        asked, when = _split(options, ProbeOptions)
         super().__init__(Attention(pairs, tokenizer, n_maps=n_maps, seed=seed, **asked), **when)
 
 
-def _split(options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is told the question, and what its callback."""
-    own = {*SweepSettings.__annotations__, "name"}
+def _split(options: Any, known: type = SweepProbeOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is told the question, and what its callback.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    names = get_type_hints(known)
+    for name in options:
+        if name not in names:
+            raise TypeError(str(unknown("option", name, names)))
+    own = {*get_type_hints(SweepSettings), "name"}
     asked = {name: value for name, value in options.items() if name in own}
     return asked, {name: value for name, value in options.items() if name not in own}

@@ -210,6 +210,7 @@ class ProbeCallback(pl.Callback):
         with preserve_rng(), self._timed(run_of(trainer)):
             self._network = find_architecture(pl_module, self.model)
             self.question.prepare(self._network)
+            run_of(trainer).claim(self.question.labels(self._network.sizes), self)
             run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer))
 
     def _end(self, trainer: pl.Trainer) -> None:

@@ -1,7 +1,7 @@
 """What the headwatch callbacks of one Trainer share: the record, the trackers, and the time that probes took."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Run:
         self._losses: dict[str, float] = {}
         self._last_loss_step = -1
         self._monitored: set[str] = set()
+        self._owners: dict[str, object] = {}
 
     def open(self, trainer: pl.Trainer, sizes: Sizes, record: Path | None) -> None:
         """Open the record and the trackers; does nothing while they are open.
@@ -64,6 +65,16 @@ class Run:
         if trainer.is_global_zero:
             self._record = RunRecorder(self.folder, sizes)
             self._trackers = trackers_for(trainer)
+
+    def claim(self, labels: Sequence[str], owner: object) -> None:
+        """Keep series for one probe of this trainer.
+
+        Raises:
+            ValueError: another one writes one of them.
+        """
+        for label in labels:
+            if self._owners.setdefault(label, owner) is not owner:
+                raise ValueError(f"two probes write the series {label}: tell them apart with name=")
 
     def write(self, result: ProbeResult) -> None:
         """Give a result to the record and to every tracker."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from headwatch.interventions.arguments import whole_number
 from headwatch.model.architecture import Architecture
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.scores.attention_patterns import attention_patterns, head_scores
@@ -20,6 +21,7 @@ class Attention(Question):
 
     probe = "patterns"
     asked = "patterns"
+    has_no_use_for = frozenset({"seed"})  # of evaluations, whose seed is that of resampling
 
     def __init__(
         self,
@@ -31,10 +33,8 @@ class Attention(Question):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if n_maps < 1:
-            raise ValueError(f"n_maps={n_maps} can't take effect: give 1 or more")
         self.source = PromptSource(pairs, tokenizer)
-        self.n_maps, self.seed = n_maps, seed
+        self.n_maps, self.seed = whole_number("n_maps", n_maps, at_least=1), seed
         self._pairs: PromptPairs | None = None
 
     def prepare(self, network: Architecture) -> None:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,7 +11,8 @@ from torch import nn
 from headwatch.cell_names import place_name
 from headwatch.effects import Effects
 from headwatch.interventions.arguments import heads as heads_of
-from headwatch.interventions.options import Options, SweepSettings
+from headwatch.interventions.arguments import indices
+from headwatch.interventions.options import DEFAULTS, Options, SweepSettings
 from headwatch.interventions.spec import make_spec
 from headwatch.metrics import get_metrics
 from headwatch.model.architecture import Architecture, Sizes
@@ -109,15 +111,24 @@ class SweepQuestion(Question):
 
     def _with(self, metric: str) -> str:
         """The stem with a metric, and with what makes another question of it."""
-        given = heads_of("given", self._checked.given)
-        parts = [
-            self.stem,
-            metric,
-            "by_position" if self._checked.by_position else "",
-            f"given_{place_name('set', given)}" if given else "",
-            self._checked.precision or "",
-        ]
+        parts = [self.stem, metric, *self._narrowed, self._checked.precision or ""]
         return "/".join(part for part in parts if part)
+
+    @cached_property
+    def _narrowed(self) -> tuple[str, ...]:
+        """What makes another question of the same stem, each in a few letters."""
+        options, parts = self._checked, list[str]()
+        for name in ("layers", "heads", "neurons"):
+            chosen = getattr(options, name)
+            if chosen is not None:
+                parts.append(f"{name}_{'+'.join(map(str, indices(name, chosen, 2**31)))}")
+        if options.by_position:
+            parts.append("by_position")
+        if given := heads_of("given", options.given):
+            parts.append(f"given_{place_name('set', given)}")
+        if options.seed != DEFAULTS["seed"]:
+            parts.append(f"seed_{options.seed}")
+        return tuple(parts)
 
 
 def summary_of(effects: Effects) -> dict[str, float]:

@@ -70,8 +70,9 @@ def _check_effect(site: Site, kind: str, options: Options, *, sets: bool, paths:
     for name, reason in reasons.items():
         if reason and options.asks_for(name):
             raise ValueError(f"{name}= has no effect at site={site.name!r}: {reason}")
-    if kind in DIRECTIONS and options.asks_for("seed"):
-        raise ValueError(f"seed= has no effect with direction={kind!r}: only kind='resample' draws")
+    if kind != "resample" and options.asks_for("seed"):
+        what = "direction" if kind in DIRECTIONS else "kind"
+        raise ValueError(f"seed= has no effect with {what}={kind!r}: only kind='resample' draws")
     for asked, what, names in (
         (sets, "sets of heads", ("layers", "heads", "given", "by_position")),
         (paths, "paths", ("given", "by_position")),

@@ -14,7 +14,7 @@ from headwatch.interventions.sites import derangement
 from headwatch.patching import patch_activations
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.scores.gradient_importance import GradientHeadImportance
-from tests.models import random_ids, random_pairs, tiny_gpt2
+from tests.models import random_ids, random_pairs, seeded, tiny_gpt2
 
 LAYERS, HEADS, D_HEAD = 3, 4, 8
 
@@ -145,7 +145,7 @@ def test_estimates_by_position_equal_finite_differences(model: GPT2LMHeadModel, 
 @pytest.mark.parametrize("kind", ["zero", "mean", "position_mean", "resample"])
 def test_ablations_of_z_equal_finite_differences(model: GPT2LMHeadModel, kind: str) -> None:
     pairs = random_pairs(4, 6)
-    effects = attribute_heads(model, pairs, target=kind, seed=3)
+    effects = attribute_heads(model, pairs, target=kind, **seeded(kind, 3))
     with torch.no_grad():
         for layer in range(LAYERS):
             z, _ = z_and_qkv(model, pairs.clean, layer)
@@ -180,8 +180,8 @@ def test_a_metric_that_is_linear_in_z_is_exact(site: str, by_position: bool) -> 
 def test_ablated_patterns_of_a_linear_metric_are_exact(kind: str) -> None:
     model, pairs = tiny_gpt2(), random_pairs(4, 7)
     metric = metrics.activation("attn_out2", neuron=11)
-    estimate = attribute_heads(model, pairs, target=kind, metric=metric, site="pattern", seed=2)
-    exact = ablate(model, pairs, "pattern", kind=kind, metric=metric, seed=2)
+    estimate = attribute_heads(model, pairs, target=kind, metric=metric, site="pattern", **seeded(kind, 2))
+    exact = ablate(model, pairs, "pattern", kind=kind, metric=metric, **seeded(kind, 2))
     torch.testing.assert_close(estimate.per_pair[:, 2], exact.per_pair[:, 2], rtol=1e-3, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import headwatch as hw
 from headwatch.interventions.sites import derangement
 from headwatch.model.find import FAMILIES, find_architecture
 from tests import toy
-from tests.models import random_pairs
+from tests.models import random_pairs, seeded
 from tests.reference.sweeps import sweep
 
 SITES = [
@@ -80,7 +80,7 @@ def test_ablation_at_every_site(parallel, kind, engine):
         if (site, kind) == ("pattern", "mean"):
             continue
         found = hw.ablate(
-            model, pairs, site, kind=kind, metric="loss", seed=3, engine=engine, **options(site)
+            model, pairs, site, kind=kind, metric="loss", **seeded(kind, 3), engine=engine, **options(site)
         )
         check(found, truth(model, pairs, site, kind, "loss", permutation=derangement(3, 3)))
 

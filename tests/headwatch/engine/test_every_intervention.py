@@ -6,7 +6,7 @@ import torch
 import headwatch as hw
 from headwatch.interventions.sites import derangement
 from tests.compare import effects_are
-from tests.models import random_pairs, tiny_gpt2
+from tests.models import random_pairs, seeded, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.sweeps import sweep
 
@@ -21,7 +21,7 @@ def test_ablation_at_every_site(site, kind):
     if (site, kind) == ("pattern", "mean"):
         pytest.skip("a pattern has no mean over prompts' tokens; refused, see test_bad_arguments")
     model, pairs = tiny_gpt2(seed=1), random_pairs(4, 7)
-    effects = hw.ablate(model, pairs, site, kind=kind, metric="loss", seed=3)
+    effects = hw.ablate(model, pairs, site, kind=kind, metric="loss", **seeded(kind, 3))
     effects_are(effects, sweep(model, pairs, site, kind, "loss", permutation=derangement(4, 3)))
     assert effects.dims == (("layer", "head") if site in HEAD_SITES else ("layer",))
 

@@ -6,7 +6,7 @@ import torch
 import headwatch as hw
 from headwatch.interventions.sites import derangement
 from tests.compare import effects_are
-from tests.models import random_pairs, tiny_gpt2
+from tests.models import random_pairs, seeded, tiny_gpt2
 from tests.reference.functional import forward
 from tests.reference.heads import without_heads
 
@@ -19,7 +19,7 @@ KINDS = ["zero", "mean", "position_mean", "resample"]
 def test_sets_of_heads(kind, max_tokens):
     model, pairs = tiny_gpt2(seed=1), random_pairs(4, 7)
     effects = hw.ablate_head_sets(
-        model, pairs, SETS, kind=kind, seed=3, max_tokens_per_batch=max_tokens, metric="loss"
+        model, pairs, SETS, kind=kind, **seeded(kind, 3), max_tokens_per_batch=max_tokens, metric="loss"
     )
     plain = without_heads(model, pairs, [], kind, "loss")
     without = [without_heads(model, pairs, heads, kind, "loss", derangement(4, 3)) for heads in SETS]
@@ -31,7 +31,7 @@ def test_sets_of_heads(kind, max_tokens):
 @pytest.mark.parametrize("metric", ["loss", "kl", "sequence_loss"])
 def test_one_more_head_where_some_are_gone(kind, metric):
     model, pairs, given = tiny_gpt2(seed=2), random_pairs(3, 6), [(1, 2), (0, 3)]
-    effects = hw.ablate_heads(model, pairs, kind=kind, metric=metric, given=given, seed=1)
+    effects = hw.ablate_heads(model, pairs, kind=kind, metric=metric, given=given, **seeded(kind, 1))
     order = derangement(3, 1)
     base = without_heads(model, pairs, given, kind, metric, order)
     expected = torch.stack(

@@ -105,7 +105,7 @@ def _bad_file(root):
         (lambda: HeadAblation(random_pairs(), kind="denoise"), "unknown kind 'denoise'"),
         (lambda: ActivationPatching(random_pairs(), direction="mean"), "unknown direction 'mean'"),
         (lambda: HeadAblation(random_pairs(), tokenizer="gpt2"), "tokenizer can't take effect"),
-        (lambda: AttentionMaps(random_pairs(), n_maps=0), "n_maps=0 can't take effect"),
+        (lambda: AttentionMaps(random_pairs(), n_maps=0), "n_maps=0: give 1 or more"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused_at_once(make, sentence):
@@ -168,3 +168,31 @@ def test_no_hook_is_left_at_the_end_or_after_an_exception(more, tmp_path):
     else:
         run.fit(module, batches(), batches(2, shuffle=False))
     assert hooks_on(module) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda pairs: [HeadAblation(pairs, metric="logit_diff"), HeadAblation(pairs)],
+        lambda pairs: [HeadAblation(pairs, metric=["loss", "kl"]), HeadAblation(pairs, metric="loss")],
+    ],
+    ids=["its own metric and the same by name", "one of several metrics"],
+)
+def test_two_probes_that_would_write_one_series_are_refused(make, tmp_path):
+    with pytest.raises(ValueError, match="two probes write the series ablation/z/mean/lo"):
+        fit(make(random_pairs()), tmp_path)
+
+
+def test_probes_of_other_heads_are_other_series(tmp_path):
+    run = fit([HeadAblation(random_pairs()), HeadAblation(random_pairs(), layers=[0])], tmp_path)
+    shapes = {entry.label: entry.mean.shape for entry in Record.read(record_folder(run)).effects}
+    assert shapes == {"ablation/z/mean/logit_diff": (3, 4), "ablation/z/mean/logit_diff/layers_0": (1, 4)}
+
+
+def test_a_misspelt_option_is_told_with_the_known_ones():
+    with pytest.raises(TypeError, match=r"unknown option 'layrs'; known: .*layers"):
+        HeadAblation(random_pairs(), layrs=1)
+    with pytest.raises(TypeError, match=r"unknown option 'layers'; known: .*at_end"):
+        AttentionMaps(random_pairs(), layers=1)
+    with pytest.raises(ValueError, match=r"n_maps=2\.5: give a whole number"):
+        AttentionMaps(random_pairs(), n_maps=2.5)
