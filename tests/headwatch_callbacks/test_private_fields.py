@@ -16,7 +16,7 @@ import headwatch_callbacks
 from tests.headwatch_callbacks.training import QUIET, Language, batches, trainer
 
 FIELDS = {
-    "_batches_that_stepped": "a fit's epoch loop; questions/schedule.py reads the loss's x from it",
+    "_batches_that_stepped": "a fit's epoch loop; lightning_trainer/steps.py reads the loss's x from it",
     "_compiler_ctx": "a LightningModule; lightning_trainer/gradient_importance.py knows from it a compiled one",
     "_compiled_call_impl": "an nn.Module; lightning_trainer/gradient_importance.py knows from it a compiled one",
     "_dynamo": "torch; lightning_trainer/gradient_importance.py finds OptimizedModule there",
