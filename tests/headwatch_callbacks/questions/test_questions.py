@@ -68,7 +68,7 @@ NARROWED = [case for case in SWEEPS if case not in ("ablation", "patching")]
 @pytest.mark.parametrize("case", NARROWED)
 def test_each_of_those_options_tells_two_answers_apart(case):
     """Else the test above could not see an option that doesn't arrive."""
-    question, function, options = SWEEPS[case]
+    _, function, options = SWEEPS[case]
     narrowed = function(MODEL, PAIRS, metric="kl", **options)
     plain = function(MODEL, PAIRS, metric="kl")
     assert narrowed.coords != plain.coords or not torch.equal(narrowed.per_pair, plain.per_pair)
