@@ -192,6 +192,8 @@ def test_the_identity_needs_no_file(question):
         {"metric": "loss"},
         {"metric": ["loss", "kl"]},
         {"given": [(0, 1)]},
+        {"layers": [1, 2]},
+        {"heads": [0, 3]},
         {"by_position": True},
         {"precision": "bf16"},
     ],
@@ -223,7 +225,7 @@ def test_what_only_changes_how_it_is_computed_leaves_the_series_as_it_is():
         (lambda: Ablation(PAIRS, seed=-1), "seed=-1: give 0 or more"),
         (lambda: Patching(PAIRS, site="nonsense"), "unknown site 'nonsense'; known:"),
         (lambda: Patching(PAIRS, direction="up"), "unknown direction 'up'; known: denoise, noise"),
-        (lambda: Attention(PAIRS, n_maps=0), "n_maps=0 can't take effect: give 1 or more"),
+        (lambda: Attention(PAIRS, n_maps=0), "n_maps=0: give 1 or more"),
         (
             lambda: Ablation(PAIRS, "gpt2"),
             "tokenizer can't take effect: these PromptPairs are tokenised already",
