@@ -137,7 +137,7 @@ WITHOUT_EFFECT = [
     ("layers", {"heads": [1]}, "heads= has no effect at site='mlp_out': it is replaced layer by layer"),
     ("neurons", {"heads": [1]}, "heads= has no effect at site='post': it is replaced neuron by neuron"),
     ("layers", {"given": [(0, 1)]}, "given= has no effect at site='mlp_out': given heads are replaced at"),
-    ("heads", {"seed": 3}, "seed= has no effect with kind='mean': only kind='resample' draws"),
+    ("heads", {"seed": 3}, "seed= has no effect with kind='zero': only kind='resample' draws"),
     ("patching", {"seed": 3}, "seed= has no effect with direction='denoise': only kind='resample' draws"),
     ("paths", {"seed": 3}, "seed= has no effect with direction='noise'"),
     ("paths", {"given": [(0, 1)]}, "given= has no effect on paths"),
