@@ -88,7 +88,7 @@ def head_at(shape: Shape, layer: int, position: int) -> Work:
 def changed_at(shape: Shape, layer: int, position: int) -> Work:
     """The layers from `layer` on, when the stream before it has changed at one position only.
 
-    The other positions' queries, and the keys and values of all other positions, are those of the plain run. Only
+    The other positions' queries, and the keys and values of all other positions, are those of the base run. Only
     scores with a changed query or key are computed; a softmax changes all weights of a query, so sums are whole.
     """
     d, length = shape.d_model, shape.length

@@ -63,3 +63,14 @@ def test_the_version_is_that_of_the_distribution(package):
 def test_importing_costs_nothing_until_a_name_is_used(package):
     heavy = ("torch", "transformers", "numpy", "lightning", "torchmetrics", "wandb")
     assert after_importing(package, f"[name for name in {heavy} if name in sys.modules]") == "[]"
+
+
+@pytest.mark.parametrize("question", ["ablate_heads", "patch_activations", "attribute_heads"])
+def test_a_path_in_place_of_pairs_is_told_how_to_make_them(question):
+    code = (
+        "import headwatch as hw, torch\n"
+        f"try: hw.{question}(torch.nn.Linear(1, 1), 'pairs.jsonl')\n"
+        "except TypeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pairs='pairs.jsonl': give PromptPairs, such as hw.PromptPairs.from_jsonl(")

@@ -61,8 +61,9 @@ def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
         caption=_caption(entry, shown),
         title_justify="left",
     )
-    for name in (shown.dims[-1], "effect", "± 95%", "", ""):
+    for name in (shown.dims[-1], "effect", "± 95%", ""):
         table.add_column(name, justify="right" if name in ("effect", "± 95%") else "left")
+    table.add_column("", min_width=_BAR)  # a bar that was cut short would lie about its head
     kinds = _attended(record, entry)
     for name in kinds:
         table.add_column(name.replace("_", " "), justify="right", style="dim")

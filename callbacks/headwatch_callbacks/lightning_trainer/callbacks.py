@@ -53,7 +53,7 @@ class HeadAblation(ProbeCallback):
         metric: str | list[str] | None = None,
         **options: Unpack[SweepProbeOptions],
     ) -> None:
-        asked, when = _split(options)
+        asked, when = _split(options, SweepProbeOptions, "kind", "metric")
         super().__init__(Ablation(pairs, tokenizer, kind=kind, metric=metric, **asked), **when)
 
 
@@ -93,7 +93,7 @@ class ActivationPatching(ProbeCallback):
         metric: str | list[str] | None = None,
         **options: Unpack[SweepProbeOptions],
     ) -> None:
-        asked, when = _split(options)
+        asked, when = _split(options, SweepProbeOptions, "site", "direction", "metric")
         question = Patching(pairs, tokenizer, site=site, direction=direction, metric=metric, **asked)
         super().__init__(question, **when)
 
@@ -133,17 +133,17 @@ class AttentionMaps(ProbeCallback):
         seed: int = 0,
         **options: Unpack[ProbeOptions],
     ) -> None:
-        asked, when = _split(options, ProbeOptions)
+        asked, when = _split(options, ProbeOptions, "n_maps", "seed")
         super().__init__(Attention(pairs, tokenizer, n_maps=n_maps, seed=seed, **asked), **when)
 
 
-def _split(options: Any, known: type = SweepProbeOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(options: Any, known: type, *own_names: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is told the question, and what its callback.
 
     Raises:
         TypeError: there is no such option.
     """
-    names = get_type_hints(known)
+    names = (*own_names, *get_type_hints(known))
     for name in options:
         if name not in names:
             raise TypeError(str(unknown("option", name, names)))

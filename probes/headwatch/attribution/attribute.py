@@ -18,6 +18,7 @@ from headwatch.attribution.first_order import SITES_OF_HEADS
 from headwatch.attribution.linearise import Attribution, Estimates
 from headwatch.cell_names import Coords
 from headwatch.effects import Effects
+from headwatch.interventions.arguments import check_pairs
 from headwatch.interventions.batch import Sweep
 from headwatch.interventions.options import Options, SweepOptions, in_precision, spell_out_options
 from headwatch.interventions.sites import (
@@ -99,6 +100,7 @@ def attribute_heads(
         ValueError: a bad argument, a metric without a gradient, pairs that don't fit the model, or prompts of
             several lengths where one is needed.
     """
+    check_pairs(pairs)
     started, chosen = time.perf_counter(), Options.of(options)
     _check(target, site, chosen)
     with (

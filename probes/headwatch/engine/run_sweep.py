@@ -18,6 +18,7 @@ from headwatch.engine.experiment import NewValues, SweepResult, join, run_experi
 from headwatch.engine.one_forward_each import HooksBackend
 from headwatch.engine.read_metric import readable
 from headwatch.engine.self_check import Trial, engine_matches_model
+from headwatch.interventions.arguments import check_pairs
 from headwatch.interventions.batch import Paths, Sweep
 from headwatch.interventions.batching import (
     leading_tokens,
@@ -64,6 +65,7 @@ def run_sweep(
         ValueError: a bad argument, or pairs that do not fit the model or the question.
         RuntimeError: the engine is asked for and can't follow the model.
     """
+    check_pairs(pairs)
     chosen = Options.of(options)
     with (
         attach(model) as hooked,

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from headwatch.cell_names import Head
+from headwatch.prompts.pairs import PromptPairs
 
 _LONGEST = 80
 
@@ -65,6 +66,18 @@ def function_or_none(name: str, value: Any) -> Callable[..., Any] | None:
     if value is not None and not callable(value):
         raise ValueError(f"{name}={shown(value)}: give a function")
     return value
+
+
+def check_pairs(pairs: object) -> None:
+    """Refuse what is no prompt pairs.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(pairs, PromptPairs):
+        raise TypeError(
+            f"pairs={shown(pairs)}: give PromptPairs, such as hw.PromptPairs.from_jsonl('pairs.jsonl', tokenizer)"
+        )
 
 
 def indices(name: str, value: object, count: int) -> tuple[int, ...]:
