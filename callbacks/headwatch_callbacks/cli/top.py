@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from headwatch.pictures.cell_map import CellMap
     from headwatch.record import EffectEntry, Record
 
-_BAR = 16
+_BAR = 8
+_EIGHTHS = " ▏▎▍▌▋▊▉"
 _KINDS = ("previous_token", "duplicate_token", "induction")
 
 
@@ -95,9 +96,10 @@ def _caption(entry: "EffectEntry", shown: "CellMap") -> str:
 
 
 def _bar(value: float, largest: float, marked: bool) -> str:
-    length = round(_BAR * abs(value) / largest) if largest else 0
+    eighths = round(8 * _BAR * abs(value) / largest) if largest else 0
+    bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
     colour = "red" if value > 0 else "blue"
-    return f"[{colour if marked else f'dim {colour}'}]{'█' * max(length, 1)}[/]"
+    return f"[{colour if marked else f'dim {colour}'}]{bar}[/]"
 
 
 def _attended(record: "Record", entry: "EffectEntry") -> dict:
