@@ -32,13 +32,13 @@ class Watch(Protocol):
     """Is told how far an evaluation is."""
 
     def started(self, what: str) -> None:
-        """A pass begins."""
+        """Before each pass: `what` names its step and its question."""
 
     def advanced(self, done: int, total: int) -> None:
-        """So much of so much of the pass is done."""
+        """During a pass: `done` of the `total` prompt pairs are swept."""
 
     def finished(self) -> None:
-        """The pass is done."""
+        """After each pass, once its answers are in the record."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,10 @@ def _share(fabric: Fabric, job: EvalJob, todo: list[PendingPass], watch: Watch |
         model = load_gpt2(each.checkpoint, *given)
         loaded = CheckpointEntry(each.step, Path(each.checkpoint).name, weights_hash(model))
         fabric.to_device(model)
-        recorder = recorder or RunRecorder(job.record, find_architecture(model).sizes)
+        network = find_architecture(model)
+        for place in each.questions:  # before the record is opened: what is refused leaves none
+            questions[place].prepare(network)
+        recorder = recorder or RunRecorder(job.record, network.sizes)
         known.add(loaded, recorder)
         for place in each.questions:
             _ask(questions[place], model, each, recorder, watch)
@@ -254,7 +257,6 @@ def _ask(
 ) -> None:
     if watch is not None:
         watch.started(f"step {at.step}: {question.identity}")
-    question.prepare(find_architecture(model))
     run_pass(
         question,
         model,

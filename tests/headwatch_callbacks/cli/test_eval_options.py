@@ -183,3 +183,4 @@ def test_what_the_model_does_not_have_is_refused_in_one_sentence(files, tmp_path
     assert "headwatch: layers=[1, 7]: give some of 0 to 2" in shown
     shown = run("eval", files / "checkpoint-20", *asked, *out, "--given", "L7H0", code=1)
     assert "headwatch: given: (7, 0) is no (layer, head) of this model" in shown
+    assert not (tmp_path / "run").exists()
