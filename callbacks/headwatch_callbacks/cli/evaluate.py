@@ -239,13 +239,13 @@ class Bars:
         self.one = progress.add_task("", total=None)
 
     def started(self, what: str) -> None:
-        """A pass begins."""
+        """Show an empty bar for the pass that begins, with its step and question."""
         self.progress.reset(self.one, description=what, total=None)
 
     def advanced(self, done: int, total: int) -> None:
-        """So much of so much of the pass is done."""
+        """Fill the bar of the pass that runs."""
         self.progress.update(self.one, completed=done, total=total)
 
     def finished(self) -> None:
-        """The pass is done."""
+        """Count the pass in the bar of all passes."""
         self.progress.advance(self.all)

@@ -95,7 +95,7 @@ class GradientImportance(ProbeCallback):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Take up what was heard before the checkpoint, once training starts."""
         super().load_state_dict(state_dict)
         self._restored = {name: state_dict[name] for name in ("total", "tokens") if name in state_dict}
 
@@ -135,7 +135,7 @@ class GradientImportance(ProbeCallback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """The same; Lightning calls no `teardown` after an exception."""
+        """Stop listening, and close the record; Lightning calls no `teardown` after an exception."""
         self._stop_listening()
         super().on_exception(trainer, pl_module, exception)
 

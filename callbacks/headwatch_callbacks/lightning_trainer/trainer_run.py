@@ -125,7 +125,7 @@ class Run:
         return self.seconds / max(self.wall, 1e-9)
 
     def stop_clock(self) -> None:
-        """The stage is over."""
+        """Let `wall` stand still from now on; the first call of a stage counts."""
         self._stopped = self._stopped or time.perf_counter()
 
     def close(self) -> None:
