@@ -31,6 +31,8 @@ def _read(folder: Path) -> list[Record]:
             place += _BLOCK - place % _BLOCK
             continue
         _, length, kind = struct.unpack("<IHB", data[place : place + 7])
+        if place + 7 + length > len(data):  # the rest is still being written
+            break
         parts += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # whole, or the last part
