@@ -8,6 +8,7 @@ import pytest
 from headwatch.metrics import METRICS
 from headwatch.model.find import FAMILIES
 from headwatch.tasks import TASKS
+from headwatch_callbacks.questions import QUESTIONS
 from headwatch_callbacks.trackers import TRACKERS
 from tests.headwatch_callbacks.training import QUIET
 from tests.models import random_pairs, tiny_gpt2
@@ -39,7 +40,7 @@ def blocks(section):
 @pytest.fixture
 def registries(monkeypatch):
     """What the examples register is forgotten again."""
-    for registry in (METRICS, TASKS, TRACKERS, FAMILIES):
+    for registry in (METRICS, TASKS, TRACKERS, FAMILIES, QUESTIONS):
         monkeypatch.setattr(registry, "_known", dict(registry._known))
 
 
