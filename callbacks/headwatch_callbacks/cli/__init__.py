@@ -5,6 +5,7 @@ Exit codes: 0 it worked, 1 it failed (the last line says why), 2 it was asked fo
 
 import typer
 
+from headwatch_callbacks.cli.errors import warning_in_one_line
 from headwatch_callbacks.cli.evaluate import evaluate
 from headwatch_callbacks.cli.export import export
 from headwatch_callbacks.cli.pages import report, serve
@@ -27,6 +28,11 @@ app.command()(report)
 app.command()(serve)
 app.command()(export)
 app.add_typer(pairs, name="pairs")
+
+
+@app.callback()
+def _around_every_command(context: typer.Context) -> None:
+    context.with_resource(warning_in_one_line())
 
 
 def main() -> None:

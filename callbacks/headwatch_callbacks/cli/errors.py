@@ -1,7 +1,9 @@
-"""How a command ends that can't do its work: one sentence on standard error, and an exit code."""
+"""How a command says that it can't do its work, or not as one would expect: one sentence on standard error."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import typer
 from rich.console import Console
@@ -27,3 +29,30 @@ def refusing_usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+@contextmanager
+def warning_in_one_line() -> Iterator[None]:
+    """Show headwatch's own kind of warning as a line of its own, without the place in the code that gave it."""
+    show_with_place = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, RuntimeWarning):
+            show_with_place(message, category, filename, lineno, file, line)
+            return
+        # Plain text to the stream of the moment, which keeps a progress bar whole.
+        said = " ".join(str(message).split())
+        typer.echo(f"{typer.style('headwatch: warning:', fg='yellow', bold=True)} {said}", err=True)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = show_with_place

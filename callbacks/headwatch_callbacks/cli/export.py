@@ -18,7 +18,9 @@ class Format(StrEnum):
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The run's folder, or one that holds just this run.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .csv or .parquet.")],
     form: Annotated[
         Format | None,
@@ -30,9 +32,10 @@ def export(
     """Write every effect and score of a run as one table: a row a pass and cell, with its 95 % interval."""
     from headwatch.record import Record
     from headwatch.record.export import choose_format, write_table
+    from headwatch.record.find import only_record
 
     with refusing_usage():
         chosen = choose_format(output, None if form is None else form.value)
     with failing_in_one_sentence():
-        rows = write_table(Record.read(run), output, chosen)
+        rows = write_table(Record.read(only_record(run)), output, chosen)
     Console(soft_wrap=True).print(f"{output}: {rows} rows", highlight=False)

@@ -18,8 +18,9 @@ def report(
     """Write a self-contained HTML page of one or more runs."""
     with failing_in_one_sentence():
         from headwatch.page import report as write
+        from headwatch.record.find import only_record
 
-        file = write(list(runs), output)
+        file = write([only_record(run) for run in runs], output)
     Console(soft_wrap=True).print(
         f"{file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser", highlight=False
     )

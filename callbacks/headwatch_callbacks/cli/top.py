@@ -21,7 +21,9 @@ _KINDS = ("previous_token", "duplicate_token", "induction")
 
 
 def top(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The run's folder, or one that holds just this run.")
+    ],
     series: Annotated[str | None, typer.Option(help="Only series whose name contains this.")] = None,
     step: Annotated[
         int | None, typer.Option(min=0, help="The last pass up to this step; by default the last.")
@@ -31,8 +33,9 @@ def top(
     """Show the heads that matter most, with 95% intervals and what they attend to."""
     with failing_in_one_sentence():
         from headwatch.record import Record
+        from headwatch.record.find import only_record
 
-        record = Record.read(run)
+        record = Record.read(only_record(run))
         latest = _latest(record, series, step)
     console = Console()
     for entry in latest:

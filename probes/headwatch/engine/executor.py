@@ -7,7 +7,6 @@ only what the metric reads is unembedded. Cost: for all heads of a model about h
 the prompts of a pair begin alike; `benchmarks/` has the figures.
 """
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from headwatch.engine.base_run import BaseRun
 from headwatch.engine.read_metric import Reader
 from headwatch.engine.streams import Streams
 from headwatch.engine.work_items import WorkItem, tokens_per_intervention
+from headwatch.warn import warn_user
 
 
 @dataclass
@@ -88,10 +88,8 @@ class Executor:
         if not out_of_memory(error) or count == 1:
             raise error
         if not self.ran_out:
-            warnings.warn(
-                f"out of memory at max_tokens_per_batch={self.max_tokens}: going on with smaller batches",
-                RuntimeWarning,
-                stacklevel=2,
+            warn_user(
+                f"out of memory at max_tokens_per_batch={self.max_tokens}: going on with smaller batches"
             )
         self.ran_out, self.max_tokens = True, count // 2 * tokens_per_intervention(base, taken[0].start)
 

@@ -1,8 +1,6 @@
 """The runs that a live page can show, each read once and then only where it grew."""
 
-import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,7 @@ from typing import Any
 from headwatch.page.payload import maps_payload, run_payload
 from headwatch.record import AttentionEntry, Entry, Record, Tail
 from headwatch.record.description import read_description
-
-DEEPEST = 3
+from headwatch.record.find import find_records
 
 
 @dataclass
@@ -40,7 +37,7 @@ class Runs:
         """Number and name of each run, the newest first, and a sentence for each that this headwatch can't read."""
         with self._lock:
             known = {run.directory for run in self._known}
-            fresh = [directory for directory in _records(self._root) if directory not in known]
+            fresh = [directory for directory in find_records(self._root) if directory not in known]
             self._known += [_Growing(directory, Tail(directory)) for directory in fresh]
             runs = [(number, run.directory) for number, run in enumerate(self._known)]
         readable: list[tuple[int, Path, str]] = []
@@ -95,19 +92,6 @@ class Runs:
 
 def _record(run: _Growing, entries: list[Entry], problems: list[str]) -> Record:
     return Record.of(run.directory, read_description(run.directory), entries, problems)
-
-
-def _records(directory: Path, depth: int = 0) -> Iterator[Path]:
-    """Directories that hold a record, links to elsewhere not followed."""
-    if (directory / "run.json").is_file():
-        yield directory
-        return
-    if depth == DEEPEST:
-        return
-    with os.scandir(directory) as items:
-        folders = sorted(item.name for item in items if item.is_dir(follow_symlinks=False))
-    for name in folders:
-        yield from _records(directory / name, depth + 1)
 
 
 def _changed(directory: Path) -> float:

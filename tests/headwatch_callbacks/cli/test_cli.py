@@ -152,7 +152,7 @@ def test_top_of_a_series_that_is_not_there(record, tmp_path):
     assert f"no effects series 'patching'; its series: {LABEL}" in run(
         "top", record, "--series", "patching", code=1
     )
-    assert "holds no record" in run("top", tmp_path, code=1)
+    assert "holds no record" in run("top", tmp_path / "none", code=1)
 
 
 def test_export_gives_a_row_a_head_and_pass(record, tmp_path):
@@ -205,7 +205,7 @@ def test_report_writes_the_page(record, tmp_path):
     out = tmp_path / "report.html"
     run("report", record, "-o", out)
     assert out.read_text().startswith("<!doctype html>")
-    assert "holds no record" in run("report", tmp_path, code=1)
+    assert "holds no record" in run("report", tmp_path / "none", code=1)
 
 
 def test_serve_refuses_strangers_without_a_token(tmp_path):
