@@ -122,7 +122,10 @@ class TaskBuilder:
         )
 
 
-def shortened(words: Sequence[str], most: int = 20) -> str:
-    """The first words, and how many more there are."""
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+def shortened(words: Sequence[str], room: int = 100) -> str:
+    """As many of the first words as `room` characters hold, one at least, and how many more there are."""
+    shown = min(1, len(words))
+    while shown < len(words) and len(", ".join(words[: shown + 1])) <= room:
+        shown += 1
+    more = f" and {len(words) - shown} more" if len(words) > shown else ""
+    return ", ".join(words[:shown]) + more

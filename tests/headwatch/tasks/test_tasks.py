@@ -82,6 +82,18 @@ def test_a_tokenizer_that_serves_none_of_the_words_is_refused(name: str) -> None
         tasks.make(name, word_level(["foo", "bar"]))
 
 
+def test_a_refusal_names_a_few_of_what_it_lacks_and_counts_the_rest() -> None:
+    only_words = word_level("Mary John Tom store ring".split())  # noqa: SIM905
+    lacks = (
+        (word_level(["foo"]), r"names .* dropped 120: Mary, Elizabeth, [\w, ]* and 1\d\d more"),
+        (only_words, r"templates .* dropped 8: When \{first\} and [^:]* gave a \{gift\} to and 7 more"),
+    )
+    for tokenizer, names in lacks:
+        with pytest.raises(ValueError, match=rf"^ioi needs at least \d {names}$") as refused:
+            tasks.make("ioi", tokenizer)
+        assert len(str(refused.value)) < 250
+
+
 @pytest.mark.parametrize("name", WORDY)
 def test_a_task_of_words_needs_a_tokenizer(name: str) -> None:
     with pytest.raises(ValueError, match=f"the task '{name}' is made of words and needs tokenizer="):
