@@ -211,7 +211,12 @@ def main(steps: int, out: Path, seed: int) -> None:
     )
     for what, where in (("report", page), ("record", folder), ("offline wandb run", offline_run)):
         console.print(f"{what:>18}  [cyan]{where}[/]", soft_wrap=True)
-    console.print(f"{'watch it live':>18}  [cyan]headwatch serve {folder.parent}[/]", soft_wrap=True)
+    for what, command in (
+        ("watch it live", f"serve {folder.parent}"),
+        ("heads by effect", f"top {folder}"),
+        ("as a table", f"export {folder} -o {out / 'heads.csv'}"),
+    ):
+        console.print(f"{what:>18}  [cyan]headwatch {command}[/]", soft_wrap=True)
 
 
 def quieten() -> None:
@@ -258,7 +263,7 @@ def show_heads(console: Console, record: Record, pairs: hw.PromptPairs, n: int =
     shown = ablation.cell_map()
     for cell in shown.ranked()[:n]:
         colour = "bold" if shown.marked(*cell) else "dim"
-        share = "–" if restored is None else f"{restored[cell]:.0%}"
+        share = "–" if restored is None else f"{restored[cell]:z.0%}"  # z: no −0%
         table.add_row(
             shown.cell_name(*cell),
             f"[{colour}]{shown.values[cell]:+.2f} ± {shown.margin(*cell):.2f}[/]",
