@@ -87,6 +87,12 @@ def test_every_public_name_of_the_first_version_is_there_or_in_the_changelog():
         assert name in headwatch.__all__ or f"| `headwatch.{name}" in calls, name
 
 
+def test_what_the_readmes_commands_write_is_not_committed():
+    written = re.findall(r"^headwatch .* -o (\S+\.\w+)", read("README.md"), flags=re.M)
+    assert written == ["report.html", "heads.csv"]
+    assert {f"/{file}" for file in written} <= set(read(".gitignore").splitlines())
+
+
 def test_pre_commit_runs_the_same_linters_as_make_lint_and_downloads_nothing():
     repos = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
     assert [repo["repo"] for repo in repos] == ["local"]
