@@ -20,6 +20,7 @@ from headwatch.model.activation_names import act_name
 from headwatch.model.hooked_model import HookedModel, HookFunction, HookPoint
 
 Hooks = list[tuple[str, HookFunction]]
+Forward = Callable[[Tensor, Tensor, Sequence[str]], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class HookedRun(NamedTuple):
@@ -44,11 +45,14 @@ class HooksBackend:
         hooked: the model.
         sweep: which interventions.
         elsewhere: the new values by layer where they come from no run of these prompts, else None.
+        forward: runs prompts without an intervention (ids, mask, names → logits, activations), where that is not
+            the model's to do again.
     """
 
     hooked: HookedModel
     sweep: Sweep
     elsewhere: NewValues | None
+    forward: Forward | None = None
 
     def run(self, batch: Batch) -> HookedRun:
         """Run some prompts; those that come without clean logits are the clean ones themselves."""
@@ -56,7 +60,8 @@ class HooksBackend:
         if self.elsewhere is None:
             names = {layer: self.sweep.site.at(layer) for layer in self.sweep.written}
         read = [metric.activation.name for metric in self.sweep.metrics if metric.activation is not None]
-        logits, cache = self.hooked.run_with_cache(batch.ids, batch.mask, [*names.values(), *read])
+        forward = self.forward or self.hooked.run_with_cache
+        logits, cache = forward(batch.ids, batch.mask, [*names.values(), *read])
         if batch.targets.clean_logits is None and any(each.name == "kl" for each in self.sweep.metrics):
             batch = batch.compared_with(batch.at_answer(logits))
         measured = torch.stack([batch.read(metric, logits, cache) for metric in self.sweep.metrics])

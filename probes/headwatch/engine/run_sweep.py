@@ -15,7 +15,7 @@ from headwatch.effects import Effects
 from headwatch.engine.by_engine import EngineBackend
 from headwatch.engine.executor import Executor, default_max_tokens, out_of_memory
 from headwatch.engine.experiment import NewValues, SweepResult, join, run_experiment
-from headwatch.engine.one_forward_each import HooksBackend
+from headwatch.engine.one_forward_each import Forward, HooksBackend
 from headwatch.engine.read_metric import readable
 from headwatch.engine.self_check import Trial, engine_matches_model
 from headwatch.interventions.arguments import check_pairs
@@ -157,7 +157,7 @@ class _SweepRun:
             both=self.kind in DIRECTIONS,
             batch_size=self.options.batch_size,
             by_engine=partial(self._by_engine, done=_nobody),
-            by_hooks=partial(self._by_hooks, done=_nobody),
+            by_hooks=lambda sweep, rows, forward: self._by_hooks(sweep, rows, _nobody, forward),
         )
 
     def _in_groups(self, answer: "_Answer", groups: Sequence[Tensor]) -> SweepResult:
@@ -196,8 +196,10 @@ class _SweepRun:
         )
         return run_experiment(backend, some, sweep, self.kind, done)
 
-    def _by_hooks(self, sweep: Sweep, rows: Tensor, done: Callable[[int], None]) -> SweepResult:
-        backend = HooksBackend(self.hooked, sweep, self._elsewhere(sweep, rows, None))
+    def _by_hooks(
+        self, sweep: Sweep, rows: Tensor, done: Callable[[int], None], forward: Forward | None = None
+    ) -> SweepResult:
+        backend = HooksBackend(self.hooked, sweep, self._elsewhere(sweep, rows, None), forward)
         return run_experiment(backend, self.pairs[rows], sweep, self.kind, done)
 
     def _elsewhere(self, sweep: Sweep, rows: Tensor, length: int | None) -> NewValues | None:
