@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["attention", "heads"]
 
 
+def __dir__() -> list[str]:
+    """What completion offers."""
+    return __all__
+
+
 def heads(values: Effects | Float[Tensor, "..."], *, title: str = "", ax: "Axes | None" = None) -> "Axes":
     """Draw one number a head, or another unit, as a map: blue below 0, white at 0, red above.
 
@@ -55,6 +60,9 @@ def attention(
         >>> maps = hw.attention_patterns(model, ids)                       # [prompt, layer, head, query, key]
         >>> figure = hw.plot.attention(maps[0], pairs.tokens[0])
         >>> figure = hw.plot.attention(maps[0], pairs.tokens[0], heads=[(9, 6), (9, 9)])
+
+    The tokens stand at the left and the lower edge where the maps are large enough to read them; where they are not,
+    a few `heads` have larger maps.
 
     Args:
         maps: attention weights, `[layer, head, query, key]`; or of a single head, `[query, key]`.

@@ -35,6 +35,12 @@ def test_completion_offers_the_public_names_and_nothing_else(package):
     assert dir(package) == sorted([*package.__all__, "__version__"])
 
 
+@pytest.mark.parametrize("module", [headwatch.plot, headwatch.tasks], ids=["plot", "tasks"])
+def test_a_public_module_completes_its_public_names_and_nothing_else(module):
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
 @each_package
 def test_a_type_checker_sees_the_same_names_as_a_running_program(package):
     assert names_for_type_checkers(package) == set(package.__all__) == set(package._HOMES)

@@ -76,7 +76,9 @@ def test_the_marked_heads_are_the_significant_ones_and_the_caption_says_by_what(
 def test_chance_marks_nothing():
     noise = torch.randn(16, 12, 12, generator=torch.Generator().manual_seed(2))
     found = Effects(noise, torch.zeros(16), None, ("layer", "head"), "z", "mean", "loss")
-    assert drawn(found.plot()).marks == []
+    axes = found.plot()
+    assert drawn(axes).marks == []
+    assert axes.get_xlabel() == "head"  # no legend of marks that are not there
 
 
 def test_an_effect_by_position_shows_each_head_at_its_strongest():
@@ -168,6 +170,41 @@ def test_a_single_head_has_the_tokens_beside_it_as_far_as_the_font_has_them():
     np.testing.assert_allclose(axes.images[0].get_array()[5, 0], maps()[1, 2, 5, 0] ** 0.5, rtol=1e-5)
     alone = plot.attention(maps()[1, 2], TOKENS).axes[0].images[0].get_array()
     assert np.ma.allequal(alone, axes.images[0].get_array())
+
+
+def beside(figure):
+    """The tokens at the left and the lower edge of each map of a grid of two rows and three columns."""
+    figure.canvas.draw()
+    return [(len(labels(axes.yaxis)), len(labels(axes.xaxis))) for axes in figure.axes]
+
+
+def test_all_heads_have_the_tokens_at_the_edges_of_the_grid_where_they_fit():
+    figure = plot.attention(maps(), TOKENS)
+    assert beside(figure) == [(6, 0), (0, 0), (0, 0), (6, 6), (0, 6), (0, 6)]
+    assert labels(figure.axes[3].yaxis) == labels(figure.axes[5].xaxis)
+    assert labels(figure.axes[3].yaxis)[:3] == ["When", "·Mary", "↵"]
+    height = figure.axes[0].get_window_extent().height / figure.dpi
+    assert height / 6 > 8 / 72  # a line of each map is higher than its token's letters
+
+
+def test_where_the_tokens_do_not_fit_the_caption_says_how_they_would():
+    figure = plot.attention(maps(size=36), ["x"] * 36)
+    assert beside(figure) == [(0, 0)] * 6
+    assert "a few heads= have room for the tokens" in figure.get_supxlabel()
+    few = plot.attention(maps(size=36), ["x"] * 36, heads=[(0, 0), (1, 2)])
+    assert beside(few) == [(36, 36), (0, 36)]
+    assert "heads=" not in few.get_supxlabel()
+    longest = plot.attention(maps(size=60), ["x"] * 60)
+    assert beside(longest) == [(0, 0)] * 6
+    assert "heads=" not in longest.get_supxlabel()  # one head alone has no room either
+
+
+def test_the_names_of_heads_are_within_the_picture_above_maps_with_tokens():
+    figure = plot.attention(maps(1, 5, 14), ["newspapers"] * 14)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        assert axes.title.get_window_extent(renderer).y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize(

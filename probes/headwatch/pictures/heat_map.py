@@ -115,7 +115,7 @@ def _label_axes(axes: "Axes", shown: CellMap) -> None:
     below = [shown.dims[1]] if len(shown.dims) > 1 else []
     if shown.note:
         below.append(shown.note)
-    if shown.significant is not None:
+    if shown.significant is not None and shown.significant.any():
         below.append(f"● significant: {shown.marks}".replace(" over", "\nover"))
     axes.set_xlabel("\n".join(below), color=FAINT, fontsize=8)
     axes.tick_params(length=0)

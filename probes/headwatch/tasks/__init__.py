@@ -25,6 +25,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """What completion offers."""
+    return __all__
+
+
 def make(
     name: str,
     tokenizer: TokenizerLike | None = None,
