@@ -55,6 +55,9 @@ class HeadwatchCallback(TrainerCallback):
         self._last: dict[str, int] = {}
         self._failed: set[str] = set()
 
+    def __repr__(self) -> str:
+        return f"HeadwatchCallback({self.probes}, {str(self.folder)!r})"
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

@@ -31,6 +31,15 @@ def place_name(dim: str, place: Place) -> str:
     return f"{LETTERS.get(dim, dim)}{place}"
 
 
+def how_many(n: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> how_many(1, "layer"), how_many(12, "head")
+    ('1 layer', '12 heads')
+    """
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def counted(dims: Sequence[str], shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Coordinates of axes that hold every place from 0 on."""
     return {dim: tuple(range(size)) for dim, size in zip(dims, shape, strict=True)}

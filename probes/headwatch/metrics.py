@@ -13,7 +13,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -86,8 +86,8 @@ class Metric:
 
     name: str
     reads: Reads
-    function: Callable[[Tensor, Targets], Tensor]
-    activation: ActivationAt | None = None
+    function: Callable[[Tensor, Targets], Tensor] = field(repr=False)
+    activation: ActivationAt | None = field(default=None, repr=False)
 
     def __call__(self, logits: Float[Tensor, "*n pair vocab"], targets: Targets) -> Float[Tensor, "*n pair"]:
         """The metric from all logits at the answer position, `[..., pair, vocab]`.

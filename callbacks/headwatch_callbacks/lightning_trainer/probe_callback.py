@@ -112,6 +112,9 @@ class ProbeCallback(pl.Callback):
         self._checkpoint_step: int | None = None
         self._failed = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([repr(self.label), *self.schedule.chosen])})"
+
     @property
     def state_key(self) -> str:
         """What tells this callback's state in a checkpoint from another's; Lightning refuses two alike."""

@@ -54,6 +54,9 @@ class Question(ABC):
     def __init__(self, name: str | None = None) -> None:
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.identity!r})"
+
     @property
     @abstractmethod
     def asked(self) -> str:

@@ -36,6 +36,11 @@ class Schedule:
             if value is not None and value < least:
                 raise ValueError(f"{name}={value} can't take effect: give {least} or more, or leave it out")
 
+    @property
+    def chosen(self) -> list[str]:
+        """What was chosen otherwise than by default, such as `every_n_epochs=1`."""
+        return [f"{name}={value}" for name, value in vars(self).items() if value != getattr(Schedule, name)]
+
     def check(self, has_validation: bool) -> None:
         """Whether this schedule can take effect in a training.
 

@@ -29,6 +29,9 @@ class Trackers(pl.Callback):
         self.mosaic_every = mosaic_every
         self.pictures_at_full_rate = pictures_at_full_rate
 
+    def __repr__(self) -> str:
+        return f"Trackers({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse a Trainer in which these settings could not take effect.
 

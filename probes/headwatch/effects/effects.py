@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headwatch.cell_names import Coords, Head, Place, cell_name, counted, place_name
+from headwatch.cell_names import Coords, Head, Place, cell_name, counted, how_many, place_name
 from headwatch.effects import file as effects_file
 from headwatch.pictures.cell_map import CellMap, cell_map, ranked
 from headwatch.statistics.intervals import interval, p_values
@@ -271,10 +271,10 @@ class Effects:
         if self.receivers is not None:
             asked += f" of paths to {self._receivers}"
         estimate = "" if self.exact else ", first-order"
-        return f"{asked}{estimate}, {_count(self.n, 'pair')}"
+        return f"{asked}{estimate}, {how_many(self.n, 'pair')}"
 
     def __repr__(self) -> str:
-        sizes = " × ".join(_count(len(places), dim) for dim, places in self.coords.items())
+        sizes = " × ".join(how_many(len(places), dim) for dim, places in self.coords.items())
         return f"Effects({self.title} on {self.metric}, {sizes}; {self._strongest()})"
 
     def _repr_html_(self) -> str:
@@ -313,10 +313,6 @@ class Effects:
                 f"normalized needs a corrupted run and kind={self.kind!r} makes none: use patch_activations"
             )
         return self.corrupted
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from headwatch.cell_names import how_many
 from headwatch.model.activation_names import MODEL, NameLike, act_name, resolve
 from headwatch.model.architecture import Architecture
 from headwatch.model.torch_hooks import per_head_output
@@ -46,12 +47,9 @@ class ActivationCache(Mapping[str, Tensor]):
 
     def __getitem__(self, key: NameLike) -> Tensor:
         full = resolve(key)
-        try:
-            return self._activations[full]
-        except KeyError:
-            raise KeyError(
-                f"{full} is not in this cache of {len(self)} activations: name it in names="
-            ) from None
+        if full not in self._activations:
+            raise KeyError(self._why_missing(full))
+        return self._activations[full]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._activations)
@@ -60,7 +58,8 @@ class ActivationCache(Mapping[str, Tensor]):
         return len(self._activations)
 
     def __repr__(self) -> str:
-        return f"ActivationCache({len(self)} activations: {', '.join(self)})"
+        more = f", ... and {len(self) - 3} more" if len(self) > 3 else ""
+        return f"ActivationCache({how_many(len(self), 'activation')}: {', '.join([*self][:3])}{more})"
 
     @property
     def n_layers(self) -> int:
@@ -84,6 +83,13 @@ class ActivationCache(Mapping[str, Tensor]):
             raise ValueError(f"remove_batch_dim needs a batch of 1, this cache has {found}")
         single = {name: value[0] for name, value in self._activations.items()}
         return ActivationCache(single, self._architecture, has_batch_dim=False)
+
+    def _why_missing(self, full: str) -> str:
+        try:
+            self._architecture.check_name(full)
+        except ValueError as the_model_has_none:
+            return str(the_model_has_none)
+        return f"{full} is not in this cache of {how_many(len(self), 'activation')}: name it in names="
 
     def stack_activation(
         self, name: str, layer: int | None = None, layer_type: str | None = None

@@ -33,6 +33,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from headwatch.cell_names import how_many
 from headwatch.model.activation_names import parse
 from headwatch.model.attention import attend, attention_scores
 from headwatch.model.fast_linear import write_parts
@@ -75,8 +76,13 @@ class Sizes:
         """How many query heads share one head of keys and values."""
         return self.n_heads // self.n_kv_heads
 
+    @property
+    def in_words(self) -> str:
+        """Layers and heads, such as `12 layers × 12 heads`."""
+        return f"{how_many(self.n_layers, 'layer')} × {how_many(self.n_heads, 'head')}"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Architecture(ABC):
     """A network of one family, in its parts.
 
@@ -90,6 +96,9 @@ class Architecture(ABC):
 
     class_name: ClassVar[str]
     parallel: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.model).__name__}, {self.sizes.in_words})"
 
     @classmethod
     @abstractmethod

@@ -33,7 +33,7 @@ Module = TypeVar("Module", bound=nn.Module)
 _TANH_GELU = (NewGELUActivation, GELUTanh)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GPT2(Architecture):
     """A `GPT2LMHeadModel`.
 

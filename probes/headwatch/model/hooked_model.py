@@ -5,7 +5,7 @@ runs is under way. Train or eval mode and gradient mode are the caller's.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -39,7 +39,7 @@ HookFunction = Callable[[Tensor, HookPoint], Tensor | None]
 Names = NameLike | Sequence[NameLike] | Callable[[str], bool] | None
 
 
-@dataclass
+@dataclass(repr=False)
 class HookedModel:
     """A model with hook points, made by `attach`.
 
@@ -54,7 +54,7 @@ class HookedModel:
     """
 
     architecture: Architecture
-    _open: bool = field(default=True, repr=False)
+    _open: bool = True
 
     @property
     def model(self) -> nn.Module:
@@ -65,6 +65,10 @@ class HookedModel:
     def sizes(self) -> Sizes:
         """Its sizes."""
         return self.architecture.sizes
+
+    def __repr__(self) -> str:
+        ended = "" if self._open else ", its attach() block has ended"
+        return f"HookedModel({type(self.model).__name__}, {self.sizes.in_words}{ended})"
 
     def __enter__(self) -> "HookedModel":
         return self

@@ -98,7 +98,7 @@ class Tail:
         return whole.split(b"\n")[:-1]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """What a run left on disk. Of two passes of one series at one step, the later one counts.
 
@@ -135,6 +135,12 @@ class Record:
     checkpoints: tuple[CheckpointEntry, ...]
     notes: tuple[Note, ...]
     problems: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        passes = self.probes
+        many = "1 pass" if len(passes) == 1 else f"{len(passes)} passes"
+        last = f" up to step {passes[-1].step}" if passes else ""
+        return f"Record({self.name!r} in {self.directory}, {many}{last})"
 
     @classmethod
     def read(cls, directory: Path | str) -> "Record":

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from headwatch.cell_names import cell_name, how_many
 from headwatch.model.eval_mode import eval_mode
 from headwatch.model.find import find_architecture
 from headwatch.model.hooked_model import attach
@@ -28,7 +29,7 @@ Ids = Int[Tensor, "prompt position"]
 Mask = Int[Tensor, "_ _"] | Bool[Tensor, "_ _"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadScores:
     """What each head attends to, each score `[layer, head]`, averaged over the real queries of all prompts.
 
@@ -52,6 +53,11 @@ class HeadScores:
     first_token: Float[Tensor, "layer head"]
     max_weight: Float[Tensor, "layer head"]
 
+    def __repr__(self) -> str:
+        layers, heads = self.entropy.shape
+        strongest = (f"{name} {_strongest(self.as_dict()[name])}" for name in _KINDS)
+        return f"HeadScores({how_many(layers, 'layer')} × {how_many(heads, 'head')}; most {', '.join(strongest)})"
+
     def as_dict(self) -> dict[str, Float[Tensor, "layer head"]]:
         """The scores by name, each `[layer, head]`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -70,6 +76,16 @@ class HeadScores:
         shown = [scores[one_of("score", name, tuple(scores))] for name in names] or scores.values()
         arrays = [score.detach().double().cpu().numpy() for score in shown]
         return draw_scores(list(map(score_map, arrays, names or scores)))
+
+
+_KINDS = ("previous_token", "duplicate_token", "induction")
+
+
+def _strongest(score: Float[Tensor, "layer head"]) -> str:
+    """The head with the largest score, and the score; NaN where all are."""
+    layer, head = divmod(int(score.nan_to_num(-torch.inf).argmax()), score.shape[1])
+    name = cell_name(("layer", "head"), (layer, head))
+    return "NaN" if score.isnan().all() else f"{name} {score[layer, head].item():.2f}"
 
 
 def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None = None) -> Maps:

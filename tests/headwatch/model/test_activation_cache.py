@@ -67,6 +67,13 @@ def test_an_activation_that_was_not_kept_is_a_key_error_that_says_how_to_keep_it
         cache["zebra"]
 
 
+def test_a_layer_that_the_model_lacks_is_a_key_error_that_says_which_it_has():
+    for cache in (run()[1], run(names=["z1"])[1]):
+        with pytest.raises(KeyError, match=r"blocks\.9\.attn\.hook_pattern: the model has layers 0 to 2"):
+            cache["pattern", 9]
+        assert ("pattern", 9) not in cache
+
+
 @pytest.mark.parametrize("layer", [None, -1, 2])
 def test_stack_activation(made, layer):
     _, cache, _, expected = made
