@@ -63,14 +63,13 @@ class Combined:
             ValueError: a level that is not between 0 and 1.
         """
         mean, stderr, freedom = (
-            values.cpu().double().flatten().numpy()
-            for values in (self.mean, self.stderr, self.degrees_of_freedom)
+            values.cpu().double().numpy() for values in (self.mean, self.stderr, self.degrees_of_freedom)
         )
         low, high = interval(mean, stderr, freedom, level)
         return self._like_mean(low), self._like_mean(high)
 
-    def _like_mean(self, values: Float[np.ndarray, " cell"]) -> Float[Tensor, " *dims"]:
-        return torch.from_numpy(values).reshape(self.mean.shape).to(self.mean)
+    def _like_mean(self, values: Float[np.ndarray, " *dims"]) -> Float[Tensor, " *dims"]:
+        return torch.from_numpy(values).to(self.mean)
 
 
 def control_variate(

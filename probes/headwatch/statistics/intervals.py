@@ -43,7 +43,7 @@ def interval(
         ValueError: a level that is not between 0 and 1.
     """
     half = half_width(stderr, degrees_of_freedom, level)
-    return mean - half, mean + half
+    return np.asarray(mean - half), np.asarray(mean + half)
 
 
 def half_width(stderr: Num[np.ndarray, "*shape"], degrees_of_freedom: Numbers, level: float = 0.95) -> Array:
@@ -52,7 +52,7 @@ def half_width(stderr: Num[np.ndarray, "*shape"], degrees_of_freedom: Numbers, l
     Raises:
         ValueError: a level that is not between 0 and 1.
     """
-    return t_factor(degrees_of_freedom, level) * np.asarray(stderr, np.float64)
+    return np.asarray(t_factor(degrees_of_freedom, level) * np.asarray(stderr, np.float64))
 
 
 def t_factor(degrees_of_freedom: Numbers, level: float = 0.95) -> Array:
