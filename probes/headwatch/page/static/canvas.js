@@ -6,6 +6,9 @@ import { formatNumber } from "./format.js";
 
 /** @import { Context, Scale } from "./types.js" */
 
+const TITLE_GAP = 14;
+const SHORTEST_BAR = 160;
+
 /**
  * Give a canvas a size in CSS pixels, cleared, and return its context.
  * @type {(canvas: HTMLCanvasElement, width: number, height: number, ratio?: number) => Context}
@@ -68,14 +71,30 @@ export function line(context, x1, y1, x2, y2) {
   context.stroke();
 }
 
+/** @type {(context: Context, text: string, style: string) => number} */
+function widthOf(context, text, style) {
+  context.font = style;
+  return context.measureText(text).width;
+}
+
 /**
- * A horizontal bar of a scale with numbers at its ends and its middle.
+ * A horizontal bar of a scale with numbers at its ends and its middle, and its title beside it or, where there is no
+ * room, below.
  * @type {(canvas: HTMLCanvasElement, width: number, scale: Scale, title: string) => void}
  */
 export function drawLegend(canvas, width, scale, title) {
-  const context = fit(canvas, width, 36);
+  const room = title ? width - TITLE_GAP - widthOf(contextOf(canvas), title, font(11)) : width;
+  const beside = room >= SHORTEST_BAR;
+  const context = fit(canvas, width, beside ? 36 : 52);
+  const bar = Math.floor(Math.min(beside ? room : width, 300));
+  drawBar(context, bar, scale);
+  if (beside) write(context, title, bar + TITLE_GAP, 5);
+  else write(context, clipped(context, title, width, font(11)), 0, 38);
+}
+
+/** @type {(context: Context, bar: number, scale: Scale) => void} */
+function drawBar(context, bar, scale) {
   const colours = scale.diverging ? palette.divergingText : palette.sequentialText;
-  const bar = Math.min(width, 300);
   for (let x = 0; x < bar; x++) {
     context.fillStyle = colours[Math.round((x / (bar - 1)) * (LEVELS - 1))];
     context.fillRect(x, 0, 1.5, 10);
@@ -87,7 +106,6 @@ export function drawLegend(canvas, width, scale, title) {
   write(context, formatNumber(low), 0, 20);
   write(context, formatNumber((low + high) / 2), bar / 2, 20, { align: "center" });
   write(context, formatNumber(high), bar, 20, { align: "right" });
-  if (width > bar + 90) write(context, clipped(context, title, width - bar - 14, font(11)), bar + 14, 5);
 }
 
 /**
