@@ -29,3 +29,20 @@ def benjamini_hochberg(p: Num[np.ndarray, "*shape"], q: float = 0.05) -> Bool[np
     if not enough.any():
         return np.zeros(p.shape, dtype=bool)
     return p <= tested[enough].max()
+
+
+def expected_false_alarms(p: Num[np.ndarray, "*shape"], level: float = 0.05) -> float:
+    """How many of many p-values would be at most `level` by chance, if there were no effect anywhere.
+
+    With 144 heads and a level of 0.05 that is 7.2: as many marks as these say nothing.
+
+    Args:
+        p: the p-values of all tests that were made, any shape; NaN where none could be, which doesn't count.
+        level: what a p-value must not exceed to be marked.
+
+    Raises:
+        ValueError: a level that is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: give a share between 0 and 1, such as 0.05")
+    return level * int((~np.isnan(p)).sum())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headwatch.statistics.multiple_testing import benjamini_hochberg
+from headwatch.statistics.multiple_testing import benjamini_hochberg, expected_false_alarms
 
 # The example of Benjamini & Hochberg (1995), section 3.2: 15 hypotheses, of which four are rejected at q = 0.05
 # (Bonferroni's procedure rejects three).
@@ -55,3 +55,18 @@ def test_the_share_of_false_marks_stays_below_q():
 def test_q_is_a_share(q):
     with pytest.raises(ValueError, match=r"q=.*: give a share between 0 and 1, such as 0\.05"):
         benjamini_hochberg(np.array([0.5]), q)
+
+
+def test_chance_alone_gives_as_many_alarms_as_are_expected():
+    random = np.random.default_rng(5)
+    p = random.uniform(size=(2000, 12, 12))
+    p[:, 0] = np.nan
+    assert expected_false_alarms(p[0], 0.05) == pytest.approx(0.05 * 132)
+    alarms = (p <= 0.05).sum((1, 2))
+    assert alarms.mean() == pytest.approx(expected_false_alarms(p[0], 0.05), abs=4 * alarms.std() / 2000**0.5)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 5.0])
+def test_a_level_is_a_share(level):
+    with pytest.raises(ValueError, match=f"level={level}: give a share between 0 and 1"):
+        expected_false_alarms(np.array([0.5]), level)
