@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Num, Shaped
 
 from headwatch.cell_names import Coords, Place, cell_name, counted, place_name
-from headwatch.statistics.intervals import interval, p_values
+from headwatch.statistics.intervals import Numbers, interval, p_values
 from headwatch.statistics.multiple_testing import benjamini_hochberg
 
 Q = 0.05  # the false discovery rate at which pictures mark heads
@@ -30,6 +31,7 @@ class CellMap:
         high: their upper ends.
         significant: which cells are significant at a false discovery rate of 5 % over all cells.
         n_tested: how many cells that rate is over.
+        suspect: which cells' intervals are not to be trusted; None where nothing was checked.
     """
 
     values: Values
@@ -43,6 +45,7 @@ class CellMap:
     high: Values | None = None
     significant: Bool[np.ndarray, "row column"] | None = None
     n_tested: int = 0
+    suspect: Bool[np.ndarray, "row column"] | None = None
 
     def places(self, row: int, column: int) -> tuple[Place, ...]:
         """The layer and head (or other places) of a cell."""
@@ -59,6 +62,10 @@ class CellMap:
     def marked(self, row: int, column: int) -> bool:
         """Whether a cell is significant; False where that can't be said."""
         return self.significant is not None and bool(self.significant[row, column])
+
+    def is_suspect(self, row: int, column: int) -> bool:
+        """Whether a cell's interval is not to be trusted; False where nothing was checked."""
+        return self.suspect is not None and bool(self.suspect[row, column])
 
     def labels(self, axis: int) -> list[str]:
         """What stands at each row (axis 0) or column (axis 1): the bare numbers, and the names of sets."""
@@ -93,6 +100,9 @@ def cell_map(
     n: int,
     dims: Sequence[str],
     coords: Coords,
+    *,
+    degrees_of_freedom: Numbers | None = None,
+    suspect: Bool[np.ndarray, "*dims"] | None = None,
 ) -> CellMap:
     """Effects on two axes: a third one, such as the position, is shown where the effect is largest.
 
@@ -102,24 +112,32 @@ def cell_map(
         n: how many pairs they are averages of.
         dims: what the axes are.
         coords: which places they stand for.
+        degrees_of_freedom: of the standard errors, one number or `[*dims]`; None for n − 1.
+        suspect: where the interval is not to be trusted, `[*dims]`; None where nothing was checked.
     """
-    note = ""
-    p, ends = p_values(mean, stderr, n - 1), interval(mean, stderr, n - 1)
+    freedom = n - 1 if degrees_of_freedom is None else degrees_of_freedom
+    p, ends = p_values(mean, stderr, freedom), interval(mean, stderr, freedom)
     # Marks are made over all cells, before one position stands for a head.
-    parts = [mean, stderr, *ends, benjamini_hochberg(p, Q)]
-    if len(dims) == 1:
-        parts = [part[:, None] for part in parts]
-    if len(dims) == 3:
-        strongest = np.nan_to_num(np.abs(mean), nan=-1.0).argmax(-1)[..., None]
-        parts = [np.take_along_axis(part, strongest, -1)[..., 0] for part in parts]
-        note = f"each {dims[1]} at its strongest {dims[2]}"
+    parts = [mean, stderr, *ends, benjamini_hochberg(p, Q), *([] if suspect is None else [suspect])]
+    values, error, low, high, marked, *doubtful = (_on_two_axes(part, mean) for part in parts)
     shown = tuple(dims[:2])
-    plain = CellMap(parts[0], shown, {dim: coords[dim] for dim in shown}, "", note, n)
+    note = f"each {dims[1]} at its strongest {dims[2]}" if len(dims) == 3 else ""
+    plain = CellMap(values, shown, {dim: coords[dim] for dim in shown}, "", note, n)
     if n == 1:
         return plain
-    error, low, high, marked = parts[1:]
     tested = int((~np.isnan(p)).sum())
-    return replace(plain, stderr=error, low=low, high=high, significant=marked, n_tested=tested)
+    tests = replace(plain, stderr=error, low=low, high=high, significant=marked, n_tested=tested)
+    return replace(tests, suspect=doubtful[0]) if doubtful else tests
+
+
+def _on_two_axes(part: Shaped[np.ndarray, "*dims"], mean: Num[np.ndarray, "*dims"]) -> Any:
+    """What belongs to the values that are shown: a single axis as a column, of a third one where it is strongest."""
+    if mean.ndim == 1:
+        return part[:, None]
+    if mean.ndim == 2:
+        return part
+    strongest = np.nan_to_num(np.abs(mean), nan=-1.0).argmax(-1)[..., None]
+    return np.take_along_axis(part, strongest, -1)[..., 0]
 
 
 def score_map(values: Values, name: str = "") -> CellMap:

@@ -1,113 +1,19 @@
-"""What a record holds: one frozen dataclass per kind of line, to JSON and back.
+"""What a record holds: one frozen dataclass per kind of line, to JSON and back; effects have a file of their own.
 
-A line is one JSON object whose `type` names the dataclass. Arrays are flat lists beside their shape, rounded to
-32-bit floats; what JSON has no word for (NaN, infinities) is null, and null is read as NaN.
+A line is one JSON object whose `type` names the dataclass. Arrays are flat lists beside their shape.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from headwatch.cell_names import Coords
-from headwatch.pictures.cell_map import CellMap, cell_map
-from headwatch.record.coords import coords_from_json, coords_to_json
+from headwatch.record.effect_entry import EffectEntry
 from headwatch.record.fields import Fields
-
-Array = Float[np.ndarray, "*dims"]
-
-
-@dataclass(frozen=True, eq=False)
-class EffectEntry:
-    """Effects of one probe pass; see `headwatch.effects.Effects` for signs and units.
-
-    Attributes:
-        step: the optimizer step of the pass.
-        epoch: its epoch.
-        probe: the question: `ablation`, `patching`, `gradients`, ...
-        label: the series that the pass belongs to, unique within a run.
-        site: the activation that was replaced.
-        kind: what replaced it.
-        metric: the metric's name.
-        exact: False for a first-order estimate.
-        dims: what the axes of `mean` are, such as `("layer", "head")`.
-        coords: what the places on each axis are, such as `{"layer": (9, 10), "head": (0, 1, 2)}`.
-        mean: effect averaged over pairs, `[*dims]`.
-        stderr: its standard error, `[*dims]`, NaN where one pair was all there was.
-        n: the number of pairs.
-        baseline: the metric on the run that effects are measured from.
-        clean: the metric on the clean prompts.
-        corrupted: the metric on the corrupted prompts, None where they were not run.
-        seconds: how long the pass took.
-    """
-
-    step: int
-    epoch: int
-    probe: str
-    label: str
-    site: str
-    kind: str
-    metric: str
-    exact: bool
-    dims: tuple[str, ...]
-    coords: Coords
-    mean: Array
-    stderr: Array
-    n: int
-    baseline: float
-    clean: float
-    corrupted: float | None
-    seconds: float
-
-    @property
-    def normalized(self) -> Array | None:
-        """(metric − corrupted) / (clean − corrupted), `[*dims]`; None where that is undefined."""
-        if self.corrupted is None or self.clean == self.corrupted:
-            return None
-        return (self.baseline + self.mean - self.corrupted) / (self.clean - self.corrupted)
-
-    def cell_map(self) -> CellMap:
-        """The effects on two axes, with intervals and marks, as pictures and tables show them."""
-        return cell_map(self.mean, self.stderr, self.n, self.dims, self.coords)
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry as one JSON object."""
-        line = {"type": "effects"} | vars(self) | {"shape": self.mean.shape}
-        for name in ("baseline", "clean", "corrupted", "seconds"):
-            line[name] = _number(line[name])
-        line["coords"] = coords_to_json(self.coords)
-        return line | {"mean": numbers(self.mean), "stderr": numbers(self.stderr)}
-
-    @classmethod
-    def from_json(cls, line: Fields) -> "EffectEntry":
-        """Read one JSON object.
-
-        Raises:
-            ValueError: a key is missing or holds another type or shape than it should.
-        """
-        shape = line.integers("shape")
-        dims = line.texts("dims")
-        if len(dims) != len(shape):
-            raise ValueError(f"'dims' names {len(dims)} axes and 'shape' has {len(shape)}")
-        texts = {name: line.text(name) for name in ("probe", "label", "site", "kind", "metric")}
-        return cls(
-            step=line.integer("step"),
-            epoch=line.integer("epoch"),
-            exact=line.flag("exact"),
-            dims=dims,
-            coords=coords_from_json(line, dims, shape),
-            mean=line.array("mean", shape),
-            stderr=line.array("stderr", shape),
-            n=line.integer("n"),
-            baseline=line.number("baseline"),
-            clean=line.number("clean"),
-            corrupted=None if line.is_null("corrupted") else line.number("corrupted"),
-            seconds=line.number("seconds"),
-            **texts,
-        )
+from headwatch.record.numbers import number, numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +39,7 @@ class ScoreEntry:
         shape = next(iter(self.scores.values())).shape if self.scores else (0, 0)
         scores = {name: numbers(values) for name, values in self.scores.items()}
         line = {"type": "scores"} | vars(self) | {"shape": shape, "scores": scores}
-        return line | {"seconds": _number(self.seconds)}
+        return line | {"seconds": number(self.seconds)}
 
     @classmethod
     def from_json(cls, line: Fields) -> "ScoreEntry":
@@ -162,7 +68,7 @@ class ScalarEntry:
 
     def to_json(self) -> dict[str, Any]:
         """The entry as one JSON object."""
-        values = {name: _number(value) for name, value in self.values.items()}
+        values = {name: number(value) for name, value in self.values.items()}
         return {"type": "scalars", "step": self.step, "values": values}
 
     @classmethod
@@ -304,13 +210,3 @@ KINDS: Mapping[str, type[Entry]] = {
     "checkpoint": CheckpointEntry,
     "note": Note,
 }
-
-
-def numbers(values: Array) -> list[float | None]:
-    """A flat list in row-major order; floats in the fewest digits that give the same 32-bit float."""
-    flat: Iterable[np.float32] = np.asarray(values, np.float32).ravel()
-    return [float(str(value)) if np.isfinite(value) else None for value in flat]
-
-
-def _number(value: float | None) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None

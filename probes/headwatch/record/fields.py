@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 
 class Fields:
@@ -90,11 +90,7 @@ class Fields:
 
     def array(self, key: str, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
         """A flat list of numbers as a 32-bit array of the given shape; null is NaN."""
-        values = _listed(self._get(key), key)
-        if len(values) != math.prod(shape):
-            raise ValueError(
-                f"{key!r} holds {len(values)} numbers and the shape {list(shape)} needs {math.prod(shape)}"
-            )
+        values = self._as_many(key, shape)
         if not all(value is None or type(value) in (int, float) for value in values):
             raise ValueError(f"{key!r} must be a flat list of numbers, not {_short(values)}")
         try:
@@ -103,6 +99,26 @@ class Fields:
             raise ValueError(f"{key!r} holds a number too large for a float") from problem
         with np.errstate(over="ignore"):
             return numbers.astype(np.float32).reshape(shape)
+
+    def counts(self, key: str, shape: tuple[int, ...]) -> Int[np.ndarray, "..."]:
+        """A flat list of whole numbers from 0 up as an array of the given shape."""
+        return np.array([_whole(item, key) for item in self._as_many(key, shape)], np.int64).reshape(shape)
+
+    def flags(self, key: str, shape: tuple[int, ...]) -> Bool[np.ndarray, "..."]:
+        """A flat list of true and false as an array of the given shape."""
+        values = self._as_many(key, shape)
+        if not all(isinstance(value, bool) for value in values):
+            raise ValueError(f"{key!r} must be a flat list of true and false, not {_short(values)}")
+        return np.array(values, bool).reshape(shape)
+
+    def _as_many(self, key: str, shape: tuple[int, ...]) -> list[Any]:
+        """A list with one value for each cell of the shape."""
+        values = _listed(self._get(key), key)
+        if len(values) != math.prod(shape):
+            raise ValueError(
+                f"{key!r} holds {len(values)} values and the shape {list(shape)} needs {math.prod(shape)}"
+            )
+        return values
 
     def _get(self, key: str) -> Any:
         if key not in self._values:

@@ -51,7 +51,7 @@ def _effect_rows(entry: EffectEntry) -> Iterator[Row]:
             f"series {entry.label!r} has the axis {unknown[0]!r}, the table has only {list(AXES)}"
         )
     shown = (entry.step, entry.epoch, entry.probe, entry.label, entry.metric)
-    ends = interval(entry.mean, entry.stderr, max(entry.n - 1, 0))
+    ends = interval(entry.mean, entry.stderr, entry.t_degrees_of_freedom)
     axes = [entry.coords[axis] for axis in entry.dims]
     for index in np.ndindex(entry.mean.shape):
         places = [axis[at] for axis, at in zip(axes, index, strict=True)]

@@ -85,3 +85,13 @@ def test_ranked_is_by_magnitude_without_what_is_not_finite():
     assert ranked(np.array([[1.0, -3.0], [np.inf, np.nan]])) == [(0, 1), (0, 0)]
     assert ranked(np.array([2.0, -2.0, 2.0])) == [(0,), (1,), (2,)]
     assert ranked(np.zeros((0, 3))) == []
+
+
+def test_degrees_of_freedom_and_doubts_go_with_the_position_that_is_shown():
+    mean = np.array([[[1.0, -3.0], [0.5, 0.1]]])
+    freedom, doubts = np.array([[[9.0, 2.0], [3.0, 9.0]]]), np.array([[[False, True], [False, True]]])
+    coords = counted(DIMS, mean.shape)
+    shown = cell_map(mean, np.ones_like(mean), 8, DIMS, coords, degrees_of_freedom=freedom, suspect=doubts)
+    # From a table of Student's t: 4.3027 at 2 degrees of freedom, 3.1824 at 3.
+    assert [shown.margin(0, head) for head in (0, 1)] == pytest.approx([4.3027, 3.1824], rel=1e-4)
+    assert [shown.is_suspect(0, head) for head in (0, 1)] == [True, False]
