@@ -12,6 +12,7 @@ import torch
 from headwatch.effects import Effects
 from headwatch.record import Record, RecordWriter
 from headwatch.record.entries import KINDS, CheckpointEntry
+from headwatch.record.per_pair import PerPair
 from tests.models import random_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,21 @@ def test_attention_maps_are_packed_as_the_records_page_says(record):
         assert list(arrays) == ["prompt0"]
         assert arrays["prompt0"].shape == (1, 2, 6)
         assert arrays["prompt0"].flatten().tolist() == [85] * 12  # 1/3 in steps of 1/255
+
+
+def test_the_effect_on_every_pair_is_kept_as_the_records_page_says(tmp_path):
+    values = PerPair(
+        np.array([[[0.5, -2.0]], [[np.nan, 1.0]]], np.float32), np.ones((2, 1, 2), np.float32), "ab" * 32
+    )
+    with (tmp_path / "1.npz").open("wb") as stream:
+        values.save(stream)
+    with np.load(tmp_path / "1.npz") as arrays:
+        text = (ROOT / "docs" / "record.md").read_text().partition("Its arrays:")[2].partition("###")[0]
+        assert re.findall(r"^\| `(\w+)` \|", text, flags=re.M) == list(arrays)
+        assert arrays["pairs"].tobytes().hex() == "ab" * 32
+        assert arrays["exact"].tolist() == [[[1000, -1000]], [[-32768, 500]]]
+        np.testing.assert_array_equal(arrays["exact_scale"], np.array([[0.0005, 0.002]], np.float32))
+        assert arrays["covariate"].tolist() == [[[1000, 1000]], [[1000, 1000]]]
 
 
 def test_the_page_on_the_engine_says_what_each_of_its_files_does():

@@ -32,7 +32,9 @@ class RunRecorder(Tracker):
             self._writer.prompts(result.pairs, result.label)
             self._described.add(result.label)
         if result.effects is not None:
-            self._writer.effects(*at, result.probe, result.label, result.effects, result.seconds)
+            self._writer.effects(
+                *at, result.probe, result.label, result.effects, result.seconds, pairs=result.pairs
+            )
         if result.scores:
             self._writer.scores(*at, result.label, result.scores, result.seconds)
         if result.frame is not None:

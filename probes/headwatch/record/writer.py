@@ -9,11 +9,11 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,14 +23,15 @@ from headwatch.record.description import write_description
 from headwatch.record.entries import (
     AttentionEntry,
     CheckpointEntry,
-    EffectEntry,
     Entry,
     Note,
     PromptEntry,
     ScalarEntry,
     ScoreEntry,
 )
+from headwatch.record.from_effects import array, entry_of, per_pair_of
 from headwatch.record.packing import pack
+from headwatch.record.per_pair import PerPair
 from headwatch.record.whole_file import write_whole
 
 SHOWN_PAIRS = 64  # prompts kept for showing; effects are over all pairs
@@ -50,36 +51,36 @@ class RecordWriter:
 
     def __init__(self, directory: Path | str, *, name: str, model: Mapping[str, int]) -> None:
         self.directory = Path(directory)
-        (self.directory / "attn").mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         write_description(self.directory, name, model)
         lines = self.directory / "probes.jsonl"
         self._file: int | None = os.open(lines, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._torn = _ends_in_mid_line(self._file)
 
     def effects(
-        self, step: int, epoch: int, probe: str, label: str, effects: Effects, seconds: float
+        self,
+        step: int,
+        epoch: int,
+        probe: str,
+        label: str,
+        effects: Effects,
+        seconds: float,
+        *,
+        pairs: PromptPairs | None = None,
+        overhead: float | None = None,
     ) -> None:
-        """Append the effects of one pass; arguments as in `EffectEntry`."""
-        entry = EffectEntry(
-            step=step,
-            epoch=epoch,
-            probe=probe,
-            label=label,
-            site=effects.site,
-            kind=effects.kind,
-            metric=effects.metric,
-            exact=effects.exact,
-            dims=effects.dims,
-            coords=effects.coords,
-            mean=_array(effects.mean),
-            stderr=_array(effects.stderr),
-            n=effects.n,
-            baseline=effects.baseline,
-            clean=effects.clean.mean().item(),
-            corrupted=None if effects.corrupted is None else effects.corrupted.mean().item(),
-            seconds=seconds,
-        )
-        self._append(entry)
+        """Append the effects of one pass; arguments as in `EffectEntry`, and
+
+        Args:
+            pairs: the pairs that the effects are of, row by row. With them the effect on every pair is kept too, by
+                which passes are compared, unless there are more than a million and the cells are not heads.
+
+        Raises:
+            ValueError: effects on another number of pairs.
+        """
+        entry = entry_of(effects, step=step, epoch=epoch, probe=probe, label=label, seconds=seconds)
+        file = None if pairs is None else self._keep(step, per_pair_of(effects, pairs))
+        self._append(replace(entry, overhead=overhead, per_pair=file))
 
     def scores(
         self,
@@ -90,7 +91,7 @@ class RecordWriter:
         seconds: float,
     ) -> None:
         """Append per-head scores `[layer, head]` by name."""
-        arrays = {name: _array(values) for name, values in scores.items()}
+        arrays = {name: array(values) for name, values in scores.items()}
         self._append(ScoreEntry(step, epoch, label, arrays, seconds))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -119,11 +120,11 @@ class RecordWriter:
                 outside [0, 1].
         """
         _check_tokens(maps, tokens)
-        arrays = _array(maps)
+        arrays = array(maps)
         packed: dict[str, Any] = {
             f"prompt{i}": pack(arrays[i, ..., : len(row), : len(row)]) for i, row in enumerate(tokens)
         }
-        file = self._claim(step)
+        file = self._claim("attn", step)
         write_whole(file, lambda handle: np.savez_compressed(handle, **packed))
         self._append(AttentionEntry(step, epoch, label, file.name, tuple(tuple(row) for row in tokens)))
 
@@ -182,9 +183,18 @@ class RecordWriter:
             )
         self._torn = False
 
-    def _claim(self, step: int) -> Path:
+    def _keep(self, step: int, values: PerPair) -> str | None:
+        """Store the values of every pair before the line that names their file; None where there are too many."""
+        if not values.kept:
+            return None
+        file = self._claim("per_pair", step)
+        write_whole(file, values.save)
+        return file.name
+
+    def _claim(self, folder: str, step: int) -> Path:
+        (self.directory / folder).mkdir(exist_ok=True)
         for turn in itertools.count():
-            file = self.directory / "attn" / (f"{step}-{turn}.npz" if turn else f"{step}.npz")
+            file = self.directory / folder / (f"{step}-{turn}.npz" if turn else f"{step}.npz")
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
                 return file
@@ -194,10 +204,6 @@ class RecordWriter:
 def _ends_in_mid_line(file: int) -> bool:
     size = os.fstat(file).st_size
     return size > 0 and os.pread(file, 1, size - 1) != b"\n"
-
-
-def _array(values: Tensor) -> Float[np.ndarray, "..."]:
-    return values.detach().to("cpu", torch.float32).numpy()
 
 
 def _check_tokens(maps: Tensor, tokens: Sequence[Sequence[str]]) -> None:

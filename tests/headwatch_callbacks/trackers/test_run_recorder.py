@@ -8,6 +8,7 @@ import torch
 from headwatch.model.architecture import Sizes
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import Record
+from headwatch.record.per_pair import read_per_pair
 from headwatch_callbacks.trackers.guarded import GuardedTracker
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
 from tests.headwatch_callbacks.trackers.passes import ablation, patterns
@@ -17,9 +18,8 @@ LABEL = "ablation/z/mean/loss"
 
 
 def pairs():
-    return PromptPairs.from_tokens(
-        torch.tensor([[1, 2, 3]]), torch.tensor([[1, 4, 3]]), torch.tensor([5]), torch.tensor([6])
-    )
+    clean = torch.arange(9).reshape(3, 3)
+    return PromptPairs.from_tokens(clean, clean + 9, torch.arange(3), torch.arange(3) + 3)
 
 
 def test_each_part_of_a_pass_gets_its_line(tmp_path):
@@ -48,6 +48,18 @@ def test_prompts_come_with_the_first_pass_of_a_series_only(tmp_path):
     lines = (tmp_path / "probes.jsonl").read_text().splitlines()
     assert sum('"prompts"' in line for line in lines) == 1
     assert LABEL in Record.read(tmp_path).prompts
+
+
+def test_a_pass_keeps_the_effect_on_every_pair(tmp_path):
+    recorder = RunRecorder(tmp_path, SIZES)
+    recorder.write(replace(ablation(10), pairs=pairs()))
+    recorder.write(ablation(20))
+    recorder.finish()
+    kept, unknown = Record.read(tmp_path).effects
+    # Three pairs, 0.1·√3 apart, around −3.
+    values = read_per_pair(tmp_path, kept).exact[:, 1, 0]
+    assert values.tolist() == pytest.approx([-3 - 0.1 * 3**0.5, -3, -3 + 0.1 * 3**0.5], abs=0.002)
+    assert unknown.per_pair is None
 
 
 def test_it_is_a_tracker_that_a_guard_can_stand_around(tmp_path):
