@@ -1,7 +1,7 @@
 """A saved result comes back bit by bit; a file that is damaged, foreign or newer is refused in one sentence."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ import torch
 
 import headwatch as hw
 from headwatch.effects import Effects, file
+from tests.compare import effects_are_identical
 from tests.models import random_pairs, tiny_gpt2
 
 
@@ -31,24 +32,12 @@ def made(dtype: torch.dtype = torch.float32) -> Effects:
     )
 
 
-def same(one: Effects, other: Effects) -> None:
-    for each in fields(Effects):
-        before, after = getattr(one, each.name), getattr(other, each.name)
-        if isinstance(before, torch.Tensor):
-            assert after.dtype == before.dtype, each.name
-            size = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[before.element_size()]
-            assert torch.equal(before.contiguous().view(size), after.view(size)), each.name
-        else:
-            assert after == before, each.name
-            assert type(after) is type(before), each.name
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_everything_comes_back_bit_by_bit(tmp_path, dtype):
     effects = made(dtype)
     effects.save(tmp_path / "effects.npz")
     loaded = Effects.load(tmp_path / "effects.npz")
-    same(effects, loaded)
+    effects_are_identical(effects, loaded)
     assert loaded.coords == {"layer": (9, 11), "head": (0, 6, 7)}
 
 
@@ -67,7 +56,7 @@ def test_sets_and_given_heads_come_back(tmp_path):
     ):
         effects.save(tmp_path / "effects.npz")
         loaded = Effects.load(tmp_path / "effects.npz")
-        same(effects, loaded)
+        effects_are_identical(effects, loaded)
         assert loaded.baseline == effects.baseline
         assert repr(loaded) == repr(effects)
 
@@ -76,7 +65,7 @@ def test_values_that_are_not_stored_in_order_come_back(tmp_path):
     effects = made()
     turned = replace(effects, per_pair=effects.per_pair.clone().transpose(0, 1).contiguous().transpose(0, 1))
     turned.save(tmp_path / "effects.npz")
-    same(turned, Effects.load(tmp_path / "effects.npz"))
+    effects_are_identical(turned, Effects.load(tmp_path / "effects.npz"))
 
 
 def test_there_is_no_pickle_in_the_file(tmp_path):

@@ -7,6 +7,7 @@ import headwatch as hw
 from headwatch.interventions.sites import derangement
 from headwatch.model.find import FAMILIES, find_architecture
 from tests import toy
+from tests.compare import effects_are
 from tests.models import random_pairs, seeded
 from tests.reference.sweeps import sweep
 
@@ -43,13 +44,6 @@ def truth(model, pairs, site, kind, metric="logit_diff", **options):
     return sweep(model, pairs, site, kind, metric, units=units(site), forward=toy.forward, **options)
 
 
-def check(effects: hw.Effects, expected: torch.Tensor) -> None:
-    assert effects.per_pair.shape == expected.shape
-    largest = expected.abs().max().item()
-    assert largest > 1e-2, "the interventions do nothing: a bad test"
-    torch.testing.assert_close(effects.per_pair.double(), expected, rtol=0, atol=1e-5 * max(1.0, largest))
-
-
 def options(site: str) -> dict:
     return {"neurons": NEURONS} if site in ("pre", "post") else {}
 
@@ -68,7 +62,7 @@ def test_patching_at_every_site(parallel, direction, by_position, engine):
         effects = hw.patch_activations(
             model, pairs, site, direction=direction, by_position=by_position, engine=engine, **options(site)
         )
-        check(effects, truth(model, pairs, site, direction, by_position=by_position))
+        effects_are(effects, truth(model, pairs, site, direction, by_position=by_position))
 
 
 @both_kinds
@@ -82,7 +76,7 @@ def test_ablation_at_every_site(parallel, kind, engine):
         found = hw.ablate(
             model, pairs, site, kind=kind, metric="loss", **seeded(kind, 3), engine=engine, **options(site)
         )
-        check(found, truth(model, pairs, site, kind, "loss", permutation=derangement(3, 3)))
+        effects_are(found, truth(model, pairs, site, kind, "loss", permutation=derangement(3, 3)))
 
 
 @both_kinds
@@ -90,9 +84,9 @@ def test_prompts_that_begin_alike_and_prompts_of_several_lengths(parallel):
     model = toy.ToyModel(parallel=parallel, seed=3)
     alike = random_pairs(4, 8)
     alike.clean[:, :5] = alike.clean[:1, :5]
-    check(hw.ablate_heads(model, alike, kind="zero", engine="exact"), truth(model, alike, "z", "zero"))
+    effects_are(hw.ablate_heads(model, alike, kind="zero", engine="exact"), truth(model, alike, "z", "zero"))
     mixed = random_pairs(5, 9, lengths=[9, 7, 9, 8, 4])
-    check(hw.ablate_heads(model, mixed, engine="exact"), truth(model, mixed, "z", "mean"))
+    effects_are(hw.ablate_heads(model, mixed, engine="exact"), truth(model, mixed, "z", "mean"))
 
 
 @both_kinds
@@ -107,7 +101,7 @@ def test_paths_are_those_of_hooks(parallel, receiver_input, mlps):
         )
         for engine in ("exact", "hooks")
     )
-    check(by_engine, by_hooks.per_pair.double())
+    effects_are(by_engine, by_hooks.per_pair.double())
 
 
 @both_kinds
@@ -115,9 +109,9 @@ def test_given_heads_and_sets_are_those_of_hooks(parallel):
     model, pairs = toy.ToyModel(parallel=parallel, seed=4), random_pairs(3, 6)
     given, sets = [(1, 2), (2, 0)], [[(0, 1), (2, 3)], [(1, 0)]]
     by_engine, by_hooks = (hw.ablate_heads(model, pairs, given=given, engine=e) for e in ("exact", "hooks"))
-    check(by_engine, by_hooks.per_pair.double())
+    effects_are(by_engine, by_hooks.per_pair.double())
     by_engine, by_hooks = (hw.ablate_head_sets(model, pairs, sets, engine=e) for e in ("exact", "hooks"))
-    check(by_engine, by_hooks.per_pair.double())
+    effects_are(by_engine, by_hooks.per_pair.double())
 
 
 @both_kinds
@@ -129,7 +123,7 @@ def test_an_activation_as_the_metric(parallel, name):
         hw.ablate_heads(model, pairs, kind="zero", metric=metric, engine=engine)
         for engine in ("exact", "hooks")
     )
-    check(by_engine, by_hooks.per_pair.double())
+    effects_are(by_engine, by_hooks.per_pair.double())
 
 
 def test_a_site_that_the_network_lacks_is_refused():

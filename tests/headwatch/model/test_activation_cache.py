@@ -7,14 +7,11 @@ import torch
 
 from headwatch.model.activation_cache import ActivationCache
 from headwatch.model.hooked_model import attach
+from tests.compare import tensors_close
 from tests.models import random_ids, tiny_gpt2
 from tests.reference.functional import forward
 
 LAYERS, HEADS, BATCH, LENGTH = 3, 4, 2, 7
-
-
-def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def run(batch: int = BATCH, names=None, **settings):
@@ -44,7 +41,7 @@ def scaled(stack: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("key", ["blocks.1.attn.hook_k", "k1", "k1a", ("k", 1), ("k", 1, "a"), ("key", 1)])
 def test_an_activation_is_found_by_full_name_shorthand_and_tuple(made, key):
     _, cache, _, expected = made
-    close(cache[key], expected["blocks.1.attn.hook_k"])
+    tensors_close(cache[key], expected["blocks.1.attn.hook_k"])
     assert key in cache
 
 
@@ -79,7 +76,9 @@ def test_stack_activation(made, layer):
     _, cache, _, expected = made
     last = LAYERS if layer in (None, -1) else layer
     names = [f"blocks.{i}.ln2.hook_scale" for i in range(last)]
-    close(cache.stack_activation("scale", layer, "ln2"), torch.stack([expected[name] for name in names]))
+    tensors_close(
+        cache.stack_activation("scale", layer, "ln2"), torch.stack([expected[name] for name in names])
+    )
 
 
 @pytest.mark.parametrize("incl_mid", [False, True])
@@ -91,15 +90,15 @@ def test_accumulated_resid_is_the_stream_on_its_way(made, layer, incl_mid):
     wanted = [expected[f"blocks.{i}.hook_resid_{kind}"] for i, kind in keys]
     end = "blocks.2.hook_resid_post" if layer is None else f"blocks.{layer}.hook_resid_pre"
     stack, labels = cache.accumulated_resid(layer, incl_mid, return_labels=True)
-    close(stack, torch.stack([*wanted, expected[end]]))
+    tensors_close(stack, torch.stack([*wanted, expected[end]]))
     assert labels == [f"{i}_{kind}" for i, kind in keys] + ["final_post" if layer is None else f"{layer}_pre"]
 
 
 def test_accumulated_resid_scaled_by_the_final_norm_ends_in_its_normalized(made):
     _, cache, _, expected = made
     stack = cache.accumulated_resid(apply_ln=True)
-    close(stack[-1], expected["ln_final.hook_normalized"])
-    close(stack[0], scaled(expected["blocks.0.hook_resid_pre"], expected["ln_final.hook_scale"]))
+    tensors_close(stack[-1], expected["ln_final.hook_normalized"])
+    tensors_close(stack[0], scaled(expected["blocks.0.hook_resid_pre"], expected["ln_final.hook_scale"]))
 
 
 @pytest.mark.parametrize("layer", [None, 2, 1])
@@ -109,17 +108,17 @@ def test_decompose_resid_takes_the_stream_apart(made, layer):
     stack, labels = cache.decompose_resid(layer, return_labels=True)
     outs = [f"{i}_{kind}_out" for i in range(last) for kind in ("attn", "mlp")]
     assert labels == ["embed", "pos_embed", *outs]
-    close(stack[0], expected["hook_embed"])
-    close(stack[-1], expected[f"blocks.{last - 1}.hook_mlp_out"])
+    tensors_close(stack[0], expected["hook_embed"])
+    tensors_close(stack[-1], expected[f"blocks.{last - 1}.hook_mlp_out"])
     end = "blocks.2.hook_resid_post" if layer is None else f"blocks.{layer}.hook_resid_pre"
-    close(stack.sum(0), expected[end])
+    tensors_close(stack.sum(0), expected[end])
 
 
 @pytest.mark.parametrize("mode", ["attn", "mlp"])
 def test_decompose_resid_of_one_kind(made, mode):
     _, cache, _, expected = made
     stack = cache.decompose_resid(mode=mode, incl_embeds=False)
-    close(stack, torch.stack([expected[f"blocks.{i}.hook_{mode}_out"] for i in range(LAYERS)]))
+    tensors_close(stack, torch.stack([expected[f"blocks.{i}.hook_{mode}_out"] for i in range(LAYERS)]))
 
 
 @pytest.mark.parametrize("names", [None, lambda name: not name.endswith("result")], ids=["kept", "from z"])
@@ -131,9 +130,9 @@ def test_head_results_and_their_remainder_sum_to_the_stream(layer, names):
     assert labels == [f"L{i}H{head}" for i in range(last) for head in range(HEADS)] + ["remainder"]
     for i in range(last):
         results = stack[i * HEADS : (i + 1) * HEADS]
-        close(results, expected[f"blocks.{i}.attn.hook_result"].movedim(2, 0))
+        tensors_close(results, expected[f"blocks.{i}.attn.hook_result"].movedim(2, 0))
     end = "blocks.2.hook_resid_post" if layer is None else f"blocks.{layer}.hook_resid_pre"
-    close(stack.sum(0), expected[end])
+    tensors_close(stack.sum(0), expected[end])
     assert len(cache.stack_head_results(layer)) == last * HEADS
 
 
@@ -141,17 +140,17 @@ def test_head_results_and_their_remainder_sum_to_the_stream(layer, names):
 def test_parts_are_scaled_by_the_norm_that_reads_the_stream_there(made, layer):
     _, cache, _, expected = made
     norm = "ln_final" if layer is None else f"blocks.{layer}.ln1"
-    close(cache.decompose_resid(layer, apply_ln=True).sum(0), expected[f"{norm}.hook_normalized"])
+    tensors_close(cache.decompose_resid(layer, apply_ln=True).sum(0), expected[f"{norm}.hook_normalized"])
     heads = cache.stack_head_results(layer, apply_ln=True)
     result = expected["blocks.0.attn.hook_result"][:, :, 1]
-    close(heads[1], scaled(result, expected[f"{norm}.hook_scale"]))
+    tensors_close(heads[1], scaled(result, expected[f"{norm}.hook_scale"]))
 
 
 def test_at_layer_0_only_the_remainder_stands(made):
     _, cache, _, expected = made
     stack, labels = cache.stack_head_results(0, incl_remainder=True, return_labels=True)
     assert labels == ["remainder"]
-    close(stack[0], expected["blocks.0.hook_resid_pre"])
+    tensors_close(stack[0], expected["blocks.0.hook_resid_pre"])
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -166,8 +165,8 @@ def test_logit_attributions_sum_to_the_logits_less_the_final_biass_constant(shap
     index = index[:, None] if shape == "batch" else index
     expected = without_bias(model, logits, unembedding)
     expected = expected.gather(-1, index.expand(BATCH, LENGTH)[..., None])[..., 0]
-    close(cache.logit_attrs(cache.decompose_resid(), tokens).sum(0), expected)
-    close(cache.logit_attrs(cache.stack_head_results(incl_remainder=True), tokens).sum(0), expected)
+    tensors_close(cache.logit_attrs(cache.decompose_resid(), tokens).sum(0), expected)
+    tensors_close(cache.logit_attrs(cache.stack_head_results(incl_remainder=True), tokens).sum(0), expected)
 
 
 def test_logit_attributions_of_a_difference(made):
@@ -176,9 +175,9 @@ def test_logit_attributions_of_a_difference(made):
     expected = without_bias(model, logits, model.state_dict()["lm_head.weight"])
     rows = torch.arange(BATCH)
     difference = expected[rows, :, right] - expected[rows, :, wrong]
-    close(cache.logit_attrs(cache.decompose_resid(), right, wrong).sum(0), difference)
+    tensors_close(cache.logit_attrs(cache.decompose_resid(), right, wrong).sum(0), difference)
     numbers = cache.logit_attrs(cache.decompose_resid(), 3, 8).sum(0)
-    close(numbers, expected[..., 3] - expected[..., 8])
+    tensors_close(numbers, expected[..., 3] - expected[..., 8])
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft calls it
@@ -198,8 +197,8 @@ def test_logit_attributions_see_a_lora_adapter_on_the_unembedding():
         lens = cache.logit_lens()[-1]
         merged = wrapped.merge_and_unload()
         logits, _ = forward(merged, ids)
-    close(attributions, without_bias(merged, logits, merged.state_dict()["lm_head.weight"])[..., 17])
-    close(lens, logits)
+    tensors_close(attributions, without_bias(merged, logits, merged.state_dict()["lm_head.weight"])[..., 17])
+    tensors_close(lens, logits)
 
 
 @pytest.mark.parametrize("incl_mid", [False, True])
@@ -208,11 +207,11 @@ def test_the_logit_lens_ends_in_the_logits(made, incl_mid):
     with torch.no_grad():
         lens = cache.logit_lens(incl_mid)
     assert lens.shape == (2 * LAYERS + 1 if incl_mid else LAYERS + 1, BATCH, LENGTH, 61)
-    close(lens[-1], logits)
+    tensors_close(lens[-1], logits)
     weights, stream = model.state_dict(), expected["blocks.0.hook_resid_pre"]
     shape, gain, bias = (32,), weights["transformer.ln_f.weight"], weights["transformer.ln_f.bias"]
     normalized = torch.nn.functional.layer_norm(stream, shape, gain, bias, model.config.layer_norm_epsilon)
-    close(lens[0], normalized @ weights["lm_head.weight"].T)
+    tensors_close(lens[0], normalized @ weights["lm_head.weight"].T)
 
 
 def test_a_single_prompt_without_its_batch_axis_says_the_same():
@@ -221,17 +220,19 @@ def test_a_single_prompt_without_its_batch_axis_says_the_same():
     assert cache.has_batch_dim
     assert not single.has_batch_dim
     assert single["pattern", 1].shape == (HEADS, LENGTH, LENGTH)
-    close(single.decompose_resid(), cache.decompose_resid()[:, 0])
-    close(single.stack_head_results(incl_remainder=True), cache.stack_head_results(incl_remainder=True)[:, 0])
+    tensors_close(single.decompose_resid(), cache.decompose_resid()[:, 0])
+    tensors_close(
+        single.stack_head_results(incl_remainder=True), cache.stack_head_results(incl_remainder=True)[:, 0]
+    )
     by_position = torch.arange(LENGTH)
     batched = cache.logit_attrs(cache.decompose_resid(), by_position[None])
-    close(single.logit_attrs(single.decompose_resid(), by_position), batched[:, 0])
+    tensors_close(single.logit_attrs(single.decompose_resid(), by_position), batched[:, 0])
 
 
 def test_head_results_without_a_batch_axis_can_come_from_z():
     _, cache, _, expected = run(batch=1, names=lambda name: not name.endswith("result"))
     stack = cache.remove_batch_dim().stack_head_results()
-    close(stack[5], expected["blocks.1.attn.hook_result"][0, :, 1])
+    tensors_close(stack[5], expected["blocks.1.attn.hook_result"][0, :, 1])
 
 
 def test_remove_batch_dim_refuses_several_prompts_and_a_second_time(made):

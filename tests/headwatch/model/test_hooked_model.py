@@ -5,6 +5,7 @@ from transformers import GPT2LMHeadModel
 
 from headwatch.model.activation_names import all_names
 from headwatch.model.hooked_model import attach
+from tests.compare import tensors_close
 from tests.models import random_ids, tiny_gpt2
 from tests.reference.functional import forward
 
@@ -24,10 +25,6 @@ def hooks_on(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS)
 def test_every_activation_equals_an_independent_forward(settings, implementation):
@@ -38,9 +35,9 @@ def test_every_activation_equals_an_independent_forward(settings, implementation
         expected_logits, expected = forward(model, ids)
     assert list(cache) == [n for n in all_names(model.config.n_layer) if "hook_mid" not in n]
     assert set(cache) == set(expected)
-    close(logits, expected_logits)
+    tensors_close(logits, expected_logits)
     for name in cache:
-        close(cache[name], expected[name])
+        tensors_close(cache[name], expected[name])
     assert model.config._attn_implementation == implementation
     assert hooks_on(model) == 0
 
@@ -55,9 +52,9 @@ def test_padding_on_either_side_leaves_real_tokens_as_they_are_alone(side):
     with torch.no_grad(), attach(model) as hooked:
         logits, cache = hooked.run_with_cache(ids, attention_mask=mask)
         alone, alone_cache = hooked.run_with_cache(ids[1:, real])
-    close(logits[1, real], alone[0])
-    close(cache["z", 2][1, real], alone_cache["z", 2][0])
-    close(cache["pattern", 1][1][:, real, real], alone_cache["pattern", 1][0])
+    tensors_close(logits[1, real], alone[0])
+    tensors_close(cache["z", 2][1, real], alone_cache["z", 2][0])
+    tensors_close(cache["pattern", 1][1][:, real, real], alone_cache["pattern", 1][0])
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -81,7 +78,7 @@ def test_every_activation_can_be_replaced(name, in_place, implementation):
         logits = hooked.run_with_hooks(ids, fwd_hooks=[(name, halve)])
         expected, _ = forward(model, ids, edit=lambda n, value: value * 0.5 if n == name else value)
         plain, _ = forward(model, ids)
-    close(logits, expected)
+    tensors_close(logits, expected)
     assert (expected - plain).abs().max() > 1e-3
 
 
@@ -139,7 +136,7 @@ def test_gradients_flow_through_hooks_and_into_an_undetached_cache():
         return value
 
     expected_logits, _ = forward(model, ids, edit=leaf)
-    close(grads, torch.autograd.grad(expected_logits.sum(), reference["z"])[0])
+    tensors_close(grads, torch.autograd.grad(expected_logits.sum(), reference["z"])[0])
     assert not detached["z", 1].requires_grad
 
 
@@ -229,7 +226,7 @@ def test_a_compiled_model_fires_every_hook():
         with attach(compiled) as hooked:
             logits = hooked.run_with_hooks(ids, fwd_hooks=[("z1", lambda value, hook: value * 0)])
         expected, _ = forward(model, ids, edit=lambda n, v: v * 0 if n == "blocks.1.attn.hook_z" else v)
-    close(logits, expected)
+    tensors_close(logits, expected)
 
 
 def test_a_model_compiled_in_place_fires_every_hook():
@@ -242,7 +239,7 @@ def test_a_model_compiled_in_place_fires_every_hook():
         with attach(model) as hooked:
             logits = hooked.run_with_hooks(ids, fwd_hooks=[("z1", lambda value, hook: value * 0)])
         expected, _ = forward(model, ids, edit=lambda n, v: v * 0 if n == "blocks.1.attn.hook_z" else v)
-    close(logits, expected)
+    tensors_close(logits, expected)
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft calls it
