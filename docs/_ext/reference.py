@@ -83,6 +83,13 @@ def after_napoleon(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
     lines[:] = [re.sub(r"^(:vartype \w+:) (.*)$", r"\1 ``\2``", line) for line in lines]
 
 
+def readable_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Write `...` for a default made anew for each object: `<factory>` can't be parsed, and leaves all of it raw."""
+    return signature and signature.replace("= <factory>", "= ..."), returns
+
+
 def _without_markdown_tables(lines: list[str]) -> Iterator[str]:
     inside = False
     for line in lines:
@@ -102,9 +109,10 @@ def _row(line: str) -> list[str]:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Add the directive, and the two things that are done with docstrings."""
+    """Add the directive, and what is done with docstrings and signatures."""
     app.add_directive("public-names", PublicNames)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)
     app.connect("autodoc-process-docstring", after_napoleon, priority=900)
+    app.connect("autodoc-process-signature", readable_signature)
     app.connect("env-check-consistency", nothing_forgotten)
     return {"parallel_read_safe": True}

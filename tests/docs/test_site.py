@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def test_every_public_name_is_in_the_reference(site):
         for name in package.__all__
     }
     assert public <= shown
+
+
+def test_a_signature_of_many_parameters_has_a_line_for_each(site):
+    page = (site / "reference" / "results.html").read_text()
+    signature = re.search(r'<dt class="sig [^>]*id="headwatch\.Effects">.*?</dt>', page, flags=re.S)[0]
+    lines = [re.sub(r"<[^>]+>", "", line) for line in re.findall(r"<dd>(.*?)</dd>", signature, flags=re.S)]
+    names = [line.partition(":")[0].strip() for line in lines]
+    assert names == [field.name for field in fields(headwatch.Effects)]
 
 
 def test_the_walkthrough_is_shown_with_what_it_prints_and_draws(site):
