@@ -34,7 +34,7 @@ import { redrawing } from "./redraw.js";
 import { state } from "./state.js";
 import { differing, showPrompt } from "./tokens.js";
 import { trajectory } from "./trajectory.js";
-const shown = { attention, csvCell, headMaps, heads, position, state, differing, showPrompt, trajectory };
+const shown = { attention, csvCell, headMaps, heads, position, palette, state, differing, showPrompt, trajectory };
 Object.assign(globalThis, shown);
 Object.defineProperty(globalThis, "theme", { get: () => palette.theme });
 Object.defineProperty(globalThis, "waiting", { get: () => redrawing.waiting });

@@ -147,7 +147,7 @@ def test_what_changed_most_since_a_step(open_page, page_file, run):
 
 
 def test_csv_and_png_hold_what_is_shown(open_page, page_file, run):
-    page = open_page(f"{page_file.as_uri()}#step=440&prompt=3:maps")
+    page = open_page(f"{page_file.as_uri()}#step=440&prompt=maps:3")
     with page.expect_download() as download:
         page.click("#heads .tools button >> text=CSV")
     lines = download.value.path().read_text().splitlines()

@@ -10,7 +10,7 @@ from tests.headwatch.page.fake_run import HOSTILE, write_run
 
 def test_hostile_text_stays_text(open_page, run, tmp_path):
     nasty = write_run(tmp_path / "x", name=HOSTILE, passes=2, frames=1, series=1, hostile=True)
-    page = open_page(f"{report([nasty, run], tmp_path / 'x.html').as_uri()}#prompt=7:maps&head=0.0")
+    page = open_page(f"{report([nasty, run], tmp_path / 'x.html').as_uri()}#prompt=maps:7&head=0.0")
     settle(page)
     assert page.evaluate("document.querySelectorAll('img').length") == 0
     assert page.title().startswith(HOSTILE)

@@ -5,6 +5,10 @@ import { LEVELS, palette } from "./colours.js";
 import { formatNumber } from "./format.js";
 
 /** @import { Context, Scale } from "./types.js" */
+/** @import { SvgContext } from "./svg_context.js" */
+
+/** Canvases of which a vector picture is being made: what would be drawn on them is recorded instead. */
+export const recorded = /** @type {Map<HTMLCanvasElement, SvgContext>} */ (new Map());
 
 const TITLE_GAP = 14;
 const SHORTEST_BAR = 160;
@@ -14,6 +18,8 @@ const SHORTEST_BAR = 160;
  * @type {(canvas: HTMLCanvasElement, width: number, height: number, ratio?: number) => Context}
  */
 export function fit(canvas, width, height, ratio = window.devicePixelRatio || 1) {
+  const vectors = recorded.get(canvas);
+  if (vectors) return vectors.cleared();
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
   if (canvas.width !== w || canvas.height !== h) {
     canvas.width = w;
@@ -27,9 +33,9 @@ export function fit(canvas, width, height, ratio = window.devicePixelRatio || 1)
   return context;
 }
 
-/** @type {(canvas: HTMLCanvasElement) => Context} */
+/** @type {(canvas: HTMLCanvasElement) => CanvasRenderingContext2D} */
 export function contextOf(canvas) {
-  return /** @type {Context} */ (canvas.getContext("2d"));
+  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
 }
 
 /** @type {(size: number, family?: string, weight?: number) => string} */
@@ -92,8 +98,8 @@ export function drawLegend(canvas, width, scale, title) {
   else write(context, clipped(context, title, width, font(11)), 0, 38);
 }
 
-/** @type {(context: Context, bar: number, scale: Scale) => void} */
-function drawBar(context, bar, scale) {
+/** A scale's bar, `bar` pixels long, and its numbers. @type {(context: Context, bar: number, scale: Scale) => void} */
+export function drawBar(context, bar, scale) {
   const colours = scale.diverging ? palette.divergingText : palette.sequentialText;
   for (let x = 0; x < bar; x++) {
     context.fillStyle = colours[Math.round((x / (bar - 1)) * (LEVELS - 1))];

@@ -38,7 +38,13 @@ const body = /** @type {HTMLTableSectionElement} */ (card.root.querySelector("tb
 /** @type {TableRow[]} */
 const tableRows = [];
 
-export const changes = { ...card, view: lookUp(), draw, sheet };
+export const changes = {
+  ...card,
+  view: lookUp(),
+  draw,
+  sheet,
+  pictures: () => tableRows.map((row) => row.bar),
+};
 
 /** @type {(view: View) => void} */
 function draw(view) {

@@ -1,11 +1,9 @@
 // @ts-check
-// Save what a card shows: its numbers as CSV, its drawing as PNG.
+// Save what a card shows: its numbers as CSV, its picture as PNG or SVG.
 
-import { clipped, fit, font, write } from "./canvas.js";
-import { palette } from "./colours.js";
 import { inside } from "./dom.js";
-import { seriesTitle } from "./format.js";
 import { heads } from "./heads.js";
+import { pngOf, svgOf } from "./picture.js";
 
 /** @import { DrawnCard, Row } from "./types.js" */
 
@@ -24,8 +22,14 @@ export function addTools(card) {
     tools.append(button);
   };
   const { sheet, pictures } = card;
-  if (sheet) add("CSV", () => saveText(`${card.id}.csv`, toCsv(sheet())));
-  if (pictures) add("PNG", () => savePicture(card, pictures()));
+  if (sheet) add("CSV", () => save(card, "csv", new Blob([toCsv(sheet())], { type: "text/csv" })));
+  if (!pictures) return;
+  add("PNG", () => {
+    pngOf(card, pictures()).toBlob((blob) => {
+      if (blob) save(card, "png", blob);
+    });
+  });
+  add("SVG", () => save(card, "svg", new Blob([svgOf(card, pictures())], { type: "image/svg+xml" })));
 }
 
 /**
@@ -43,51 +47,14 @@ export function csvCell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** @type {(name: string, text: string) => void} */
-function saveText(name, text) {
-  save(name, new Blob([text], { type: "text/csv" }));
-}
-
-/** @type {(name: string, blob: Blob) => void} */
-function save(name, blob) {
+/**
+ * Hand a file to the reader, named by its card and step.
+ * @type {(card: DrawnCard, ending: string, blob: Blob) => void}
+ */
+function save(card, ending, blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `headwatch-${name}`;
+  link.download = `headwatch-${card.id}-step${heads.view.step}.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-/**
- * A card's canvases where they stand, under its title and caption.
- * @type {(card: DrawnCard, pictures: HTMLCanvasElement[]) => void}
- */
-function savePicture(card, pictures) {
-  const boxes = pictures.map((picture) => picture.getBoundingClientRect());
-  const left = Math.min(...boxes.map((box) => box.left));
-  const top = Math.min(...boxes.map((box) => box.top));
-  const width = Math.max(...boxes.map((box) => box.right)) - left + 32;
-  const height = Math.max(...boxes.map((box) => box.bottom)) - top + 78;
-  const canvas = document.createElement("canvas");
-  const context = fit(canvas, width, height, Math.max(2, window.devicePixelRatio || 1));
-  context.fillStyle = palette.card;
-  context.fillRect(0, 0, width, height);
-  write(context, card.title(), 16, 22, { colour: palette.text, style: font(15, palette.sans, 600) });
-  write(context, clipped(context, captionOf(card), width - 32, font(12)), 16, 44, { style: font(12) });
-  for (const [i, picture] of pictures.entries()) {
-    const box = boxes[i];
-    context.drawImage(picture, 16 + box.left - left, 62 + box.top - top, box.width, box.height);
-  }
-  canvas.toBlob((blob) => {
-    if (blob) save(`${card.id}.png`, blob);
-  });
-}
-
-/** @type {(card: DrawnCard) => string} */
-function captionOf(card) {
-  const { run, series, picks } = heads.view;
-  const picked = series
-    ? [`${seriesTitle(series)}: ${picks.map((head) => series.nameOf(head)).join(", ")}`]
-    : [];
-  const caption = card.root.querySelector(".caption")?.textContent ?? picked.join("");
-  return `${run?.name} · ${caption}`;
 }

@@ -2,7 +2,7 @@
 // Effects by position: tokens down (clean and corrupted side by side, the ones that differ marked), layers or heads
 // across.
 
-import { clipped, drawLegend, fit, font, write } from "./canvas.js";
+import { clipped, drawBar, fit, font, write } from "./canvas.js";
 import { announce, hideTip, makeCard, showTip } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, canvasesIn } from "./dom.js";
@@ -143,12 +143,13 @@ function drawPairTokens(context, grid, pair, row, label) {
 
 /** @type {(context: Context, grid: Grid, scale: Scale, title: string) => void} */
 function drawPositionLegend(context, grid, scale, title) {
-  const strip = document.createElement("canvas");
   const { width } = position.size;
-  drawLegend(strip, Math.min(300, Math.max(180, width - grid.left)), scale, "");
-  const ratio = window.devicePixelRatio || 1;
-  const left = Math.max(0, Math.min(grid.left, width - strip.width / ratio));
-  context.drawImage(strip, left, grid.bottom + 12, strip.width / ratio, strip.height / ratio);
+  const bar = Math.floor(Math.min(300, Math.max(180, width - grid.left)));
+  const left = Math.max(0, Math.min(grid.left, width - bar));
+  context.save();
+  context.translate(left, grid.bottom + 12);
+  drawBar(context, bar, scale);
+  context.restore();
   if (left <= 120) return;
   const text = clipped(context, title, left - 12, font(11));
   write(context, text, left - 10, grid.bottom + 18, { align: "right" });

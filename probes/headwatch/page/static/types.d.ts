@@ -7,7 +7,37 @@ import type { Series } from "./series.js";
 export type Cell = [row: number, column: number];
 /** A cell by what it is: layer and head (or neuron), as the model counts them. */
 export type Place = [layer: number, unit: number];
-export type Context = CanvasRenderingContext2D;
+/** What the page draws with: a canvas's context, or one that records SVG. Whatever drawing needs more of goes in here. */
+export interface Context {
+  fillStyle: string | CanvasGradient | CanvasPattern;
+  strokeStyle: string | CanvasGradient | CanvasPattern;
+  lineWidth: number;
+  globalAlpha: number;
+  font: string;
+  textAlign: CanvasTextAlign;
+  textBaseline: CanvasTextBaseline;
+  imageSmoothingEnabled: boolean;
+  save(): void;
+  restore(): void;
+  translate(x: number, y: number): void;
+  rotate(radians: number): void;
+  setLineDash(dashes: number[]): void;
+  beginPath(): void;
+  moveTo(x: number, y: number): void;
+  lineTo(x: number, y: number): void;
+  bezierCurveTo(x1: number, y1: number, x2: number, y2: number, x: number, y: number): void;
+  arc(x: number, y: number, radius: number, from: number, to: number): void;
+  rect(x: number, y: number, width: number, height: number): void;
+  closePath(): void;
+  clip(): void;
+  fill(): void;
+  stroke(): void;
+  fillRect(x: number, y: number, width: number, height: number): void;
+  strokeRect(x: number, y: number, width: number, height: number): void;
+  fillText(text: string, x: number, y: number): void;
+  measureText(text: string): { width: number };
+  drawImage(image: HTMLCanvasElement, x: number, y: number, width: number, height: number): void;
+}
 export type Colour = number[];
 /** A row of a table to save. */
 export type Row = (string | number)[];
