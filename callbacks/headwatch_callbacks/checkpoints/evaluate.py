@@ -4,7 +4,8 @@ Each process of a Lightning strategy takes its share of the checkpoints and appe
 what its question costs; a checkpoint whose passes are all in the record is not even loaded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
@@ -210,6 +211,7 @@ def evaluate(
     *,
     devices: int = 1,
     accelerator: str = "auto",
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Ask what is to be asked, and write each answer as it comes.
 
@@ -219,16 +221,25 @@ def evaluate(
         watch: told how far it is; only where there is one process.
         devices: how many processes share the checkpoints.
         accelerator: as in Lightning: `auto`, `cpu`, `gpu`, ...
+        within: what each process works within, such as a way to show its warnings.
 
     Raises:
         ValueError: a checkpoint or the pairs can't be used, or the record is of another model.
     """
     if devices == 1:
-        _share(Fabric(accelerator=accelerator, devices=1), job, list(todo), watch)
+        with within():
+            _share(Fabric(accelerator=accelerator, devices=1), job, list(todo), watch)
         return
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
     # Bound rather than passed: the launcher looks into its arguments, and refuses frozen dataclasses.
-    fabric.launch(partial(_share, job=job, todo=list(todo), watch=None))
+    fabric.launch(partial(_share_within, within=within, job=job, todo=list(todo)))
+
+
+def _share_within(
+    fabric: Fabric, within: Callable[[], AbstractContextManager[None]], job: EvalJob, todo: list[PendingPass]
+) -> None:
+    with within():
+        _share(fabric, job, todo, watch=None)
 
 
 def _share(fabric: Fabric, job: EvalJob, todo: list[PendingPass], watch: Watch | None) -> None:

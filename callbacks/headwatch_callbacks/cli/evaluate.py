@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage, warning_in_one_line
 from headwatch_callbacks.cli.task_names import TASKS_HELP
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _evaluate(job: "EvalJob", devices: int, accelerator: str) -> None:
     if passes < asked:
         console.print(f"{asked - passes} of {asked} passes are in {job.record} already", highlight=False)
     if devices > 1 and passes:
-        ask(job, todo, devices=devices, accelerator=accelerator)
+        ask(job, todo, devices=devices, accelerator=accelerator, within=warning_in_one_line)
     elif passes:
         with _bars(passes) as watch:
             ask(job, todo, watch, accelerator=accelerator)

@@ -36,11 +36,12 @@ def test_a_warning_is_one_line_without_a_place_in_the_code(twice):
     assert "2 passes done" in result.stdout
 
 
-def test_the_program_says_it_too(twice):
-    program = "from headwatch_callbacks.cli import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *twice], capture_output=True, text=True, timeout=180
-    )
+@pytest.mark.parametrize("devices", ["1", "2"])
+def test_the_program_says_it_too_and_so_do_several_processes(twice, devices, tmp_path):
+    program = tmp_path / "main.py"
+    program.write_text("from headwatch_callbacks.cli import main\nif __name__ == '__main__': main()")
+    command = [sys.executable, str(program), *twice, "--devices", devices]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert ended.returncode == 0, ended.stderr
     assert TWICE in ended.stderr.splitlines()
     assert "RuntimeWarning" not in ended.stderr
