@@ -7,7 +7,7 @@ trains both models (about fifteen minutes on a core) and writes one file a model
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -71,6 +71,12 @@ class Table:
     attribution: Tensor
     intervened_on: Tensor
     tasks: tuple[str, ...]
+
+    def __getitem__(self, rows: Tensor) -> "Table":
+        """The table of some of the pairs, each as often as it is named."""
+        parts = ("exact", "last", "attribution", "intervened_on")
+        tasks = tuple(self.tasks[row] for row in rows.tolist())
+        return replace(self, **{name: getattr(self, name)[rows] for name in parts}, tasks=tasks)  # type: ignore[arg-type]
 
     def save(self, path: Path) -> None:
         """Write the table to a file."""
