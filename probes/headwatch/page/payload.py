@@ -12,14 +12,13 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from headwatch.cell_names import counted
+from headwatch.page.packed import number
+from headwatch.page.series_payload import has_error, is_first_order, series_payload
 from headwatch.record import AttentionEntry, EffectEntry, PromptEntry, Record, ScoreEntry, Series
 from headwatch.record.coords import coords_to_json
 from headwatch.record.reader import read_packed
-from headwatch.statistics.intervals import p_values, t_factor
-from headwatch.statistics.multiple_testing import benjamini_hochberg
 
 Item = TypeVar("Item")
 
@@ -37,7 +36,10 @@ def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
     return {
         "name": record.name,
         "model": dict(record.model),
-        "series": [_series(group, limit) for group, limit in zip(groups, limits, strict=True)],
+        "series": [
+            series_payload(keyframes(group, limit), len(group))
+            for group, limit in zip(groups, limits, strict=True)
+        ],
         "scalars": [_scalar(name, series) for name, series in record.scalars.items()],
         "frames": [frame_payload(entry) for entry in record.frames],
         "prompts": [_prompts(entry) for entry in record.prompts.values()],
@@ -81,7 +83,7 @@ def keyframes(items: Sequence[Item], limit: int) -> list[Item]:
 def _effect_groups(entries: Iterable[EffectEntry]) -> list[list[EffectEntry]]:
     def what(entry: EffectEntry) -> tuple[Any, ...]:
         # A label that changed its question, its shape or its places between passes is shown as two series.
-        asked = (entry.label, entry.probe, entry.site, entry.kind, entry.metric, str(entry.exact))
+        asked = (entry.label, entry.probe, entry.site, entry.kind, entry.metric, str(is_first_order(entry)))
         return (*asked, *entry.dims, *map(str, entry.mean.shape), str(coords_to_json(entry.coords)))
 
     ordered = sorted(entries, key=what)
@@ -129,76 +131,19 @@ def _limits(groups: list[list[EffectEntry]], budget: int) -> list[int]:
 
 
 def _pass_size(entries: list[EffectEntry]) -> int:
-    """Characters that one pass of a group takes: two bytes a value in base64, error bars as much again and a mark."""
-    return max(1, int(entries[0].mean.size * (4.125 if _has_error(entries) else 2) * 4 / 3))
-
-
-def _has_error(entries: list[EffectEntry]) -> bool:
-    return any(np.isfinite(entry.stderr).any() for entry in entries)
-
-
-def _series(entries: list[EffectEntry], limit: int) -> dict[str, Any]:
-    first = entries[0]
-    kept = keyframes(entries, limit)
-    return {
-        **{
-            name: getattr(first, name)
-            for name in ("label", "probe", "site", "kind", "metric", "exact", "dims")
-        },
-        "shape": first.mean.shape,
-        "coords": coords_to_json(first.coords),
-        "total": len(entries),
-        "steps": [entry.step for entry in kept],
-        "n": [entry.n for entry in kept],
-        "quantile": _quantiles(kept) if _has_error(entries) else None,
-        "marks": _marks(kept) if _has_error(entries) else None,
-        **{
-            name: [_number(getattr(entry, name)) for entry in kept]
-            for name in ("baseline", "clean", "seconds")
-        },
-        "corrupted": [_number(entry.corrupted) for entry in kept],
-        "mean": _halves([entry.mean for entry in kept]),
-        "stderr": _halves([entry.stderr for entry in kept]) if _has_error(entries) else None,
-    }
-
-
-def _degrees_of_freedom(entries: list[EffectEntry]) -> Int[np.ndarray, " step"]:
-    return np.array([max(entry.n - 1, 0) for entry in entries])
-
-
-def _quantiles(entries: list[EffectEntry]) -> list[float | None]:
-    """How many standard errors each pass's 95 % interval reaches to either side."""
-    return [_number(factor) for factor in t_factor(_degrees_of_freedom(entries)).tolist()]
-
-
-def _marks(entries: list[EffectEntry]) -> list[str]:
-    """A bit per cell, the first the highest of its byte: whether it stands out at a false discovery rate of 5 %."""
-    mean = np.stack([entry.mean.ravel() for entry in entries])
-    stderr = np.stack([entry.stderr.ravel() for entry in entries])
-    found = p_values(mean, stderr, _degrees_of_freedom(entries)[:, None])
-    marked = (np.packbits(benjamini_hochberg(p, 0.05)) for p in found)
-    return [base64.b64encode(bits.tobytes()).decode() for bits in marked]
-
-
-def _halves(arrays: list[Float[np.ndarray, "..."]]) -> dict[str, Any]:
-    values = np.stack([array.ravel() for array in arrays])
-    finite = np.abs(values[np.isfinite(values)])
-    scale = float(finite.max(initial=0.0)) or 1.0
-    halves = (values / np.float32(scale)).astype("<f2")
-    return {"scale": scale, "data": base64.b64encode(halves.tobytes()).decode()}
+    """Characters that one pass of a group takes: two bytes a value in base64, as much for its interval, a mark."""
+    interval = 2.125 if has_error(entries) else 0
+    estimate = 4.125 if any(entry.n_exact is not None for entry in entries) else 0
+    return max(1, int(entries[0].mean.size * (2 + interval + estimate) * 4 / 3))
 
 
 def _scalar(name: str, series: Series) -> dict[str, Any]:
     return {
         "name": name,
         "steps": series.steps.tolist(),
-        "values": [_number(value) for value in series.values.tolist()],
+        "values": [number(value) for value in series.values.tolist()],
     }
 
 
 def _prompts(entry: PromptEntry) -> dict[str, Any]:
     return dict(vars(entry))
-
-
-def _number(value: float | None) -> float | None:
-    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

@@ -1,5 +1,7 @@
 """The page in a real browser: what it shows and hands out is what the record holds."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -32,12 +34,12 @@ def test_the_intervals_use_students_t(open_page, tmp_path):
             effects = Effects(per_pair, torch.ones(count), None, ("layer", "head"), "z", "mean", "loss")
             writer.effects(step, 0, "ablation", "a", effects, 0.0)
     page = open_page(report([tmp_path / "run"], tmp_path / "out.html").as_uri())
-    quantiles = page.evaluate(
-        "heads.view.series.points.map((p, i) => heads.view.series.half(i, 0, false) / p.stderr[0])"
-    )
+    halves = page.evaluate("heads.view.series.points.map((_, i) => heads.view.series.half(i, 0, false))")
+    # The variance of 0 to n − 1 is n (n + 1) / 12.
+    quantiles = [half / math.sqrt((n + 1) / 12) for half, n in zip(halves, counts, strict=True)]
     # Percentage points of Student's t at 97.5 % for 1, 2, 5, 10, 11, 30, 100 and many degrees of freedom.
     expected = [12.706, 4.303, 2.571, 2.228, 2.201, 2.042, 1.984, 1.960]
-    assert quantiles == pytest.approx(expected, abs=5e-4)
+    assert quantiles == pytest.approx(expected, rel=1e-3)
 
 
 def test_heads_whose_interval_excludes_zero_are_marked(open_page, page_file, run):

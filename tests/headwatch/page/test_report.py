@@ -55,13 +55,15 @@ def test_intervals_and_marks_are_those_of_the_statistics(run, page_file):
     [payload] = data_of(page_file)["runs"]
     [series] = [series for series in payload["series"] if series["label"] == "ablation/z/mean/loss"]
     entries = [e for e in Record.read(run).effects if e.label == "ablation/z/mean/loss"]
-    assert series["quantile"] == pytest.approx([float(t_factor(e.n - 1)) for e in entries], rel=1e-5)
+    half = np.frombuffer(base64.b64decode(series["half"]["data"]), "<f2").reshape(-1, 12, 12)
+    expected = [t_factor(e.n - 1) * e.stderr for e in entries]
+    np.testing.assert_allclose(half * series["half"]["scale"], expected, rtol=1e-3, atol=1e-6)
     for entry, marks in zip(entries, series["marks"], strict=True):
         bits = np.unpackbits(np.frombuffer(base64.b64decode(marks), np.uint8))[:144].astype(bool)
         found = benjamini_hochberg(p_values(entry.mean, entry.stderr, entry.n - 1))
         np.testing.assert_array_equal(bits.reshape(12, 12), found)
     scores = [series for series in payload["series"] if series["kind"] == "score"]
-    assert {(series["quantile"], series["marks"]) for series in scores} == {(None, None)}
+    assert {(series["half"], series["marks"]) for series in scores} == {(None, None)}
 
 
 def test_one_pair_has_neither_an_interval_nor_a_mark(tmp_path):
@@ -69,7 +71,7 @@ def test_one_pair_has_neither_an_interval_nor_a_mark(tmp_path):
         effects = Effects(torch.ones(1, 2, 3), torch.ones(1), None, ("layer", "head"), "z", "mean", "loss")
         writer.effects(0, 0, "ablation", "a", effects, 0.0)
     [run] = data_of(report([tmp_path / "run"], tmp_path / "out.html"))["runs"]
-    assert [(series["quantile"], series["marks"]) for series in run["series"]] == [(None, None)]
+    assert [(series["half"], series["marks"]) for series in run["series"]] == [(None, None)]
 
 
 def test_a_run_that_takes_too_much_is_thinned_to_its_first_and_last_steps(tmp_path, monkeypatch):

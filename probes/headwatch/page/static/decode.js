@@ -35,6 +35,20 @@ export function decodeRows(packed, cells) {
   return Array.from({ length: rows }, (_, row) => values.subarray(row * cells, (row + 1) * cells));
 }
 
+/** Whole numbers of two bytes each. @type {(text: string) => Uint16Array} */
+export function countsOf(text) {
+  const bytes = fromBase64(text);
+  return Uint16Array.from({ length: bytes.length / 2 }, (_, i) => bytes[2 * i] | (bytes[2 * i + 1] << 8));
+}
+
+/**
+ * One of many bits, the first the highest of its byte; false where there are none.
+ * @type {(bits: Uint8Array | null, at: number) => boolean}
+ */
+export function isSet(bits, at) {
+  return bits !== null && Boolean((bits[at >> 3] >> (7 - (at & 7))) & 1);
+}
+
 /** The bytes of a deflated, base64-coded text. @type {(text: string) => Promise<Uint8Array>} */
 export async function inflate(text) {
   const stream = new Blob([fromBase64(text)]).stream().pipeThrough(new DecompressionStream("deflate"));

@@ -84,7 +84,24 @@ export function seriesTitle(series) {
     gradients: "Gradient importance",
   };
   const asked = questions[series.probe] ?? `${titleCase(series.probe)} of ${series.site}, ${series.kind}`;
-  return `${asked}${series.exact ? "" : " (first-order)"} → ${metricName(series.metric)}`;
+  return `${asked}${series.firstOrder ? " (first-order)" : ""} → ${metricName(series.metric)}`;
+}
+
+/**
+ * How a value was estimated, such as "estimate from 9 of 64 exact runs, covariates first order + last position,
+ * R² 0.98"; nothing where every pair was run, or none.
+ * @type {(series: Series, index: number, cell: number) => string[]}
+ */
+export function estimateLines(series, index, cell) {
+  const { estimate, n } = series.points[index];
+  if (!estimate || !series.estimated(index, cell)) return [];
+  const names = estimate.covariate?.split("+").map((name) => name.trim().replaceAll("_", " ")) ?? [];
+  const known = names.length ? [`covariate${names.length > 1 ? "s" : ""} ${names.join(" + ")}`] : [];
+  const explained = estimate.explained[cell];
+  const share = Number.isFinite(explained) ? [`R² ${explained.toFixed(2)}`] : [];
+  const runs = `estimate from ${estimate.nExact[cell]} of ${n} exact runs`;
+  const doubt = "its interval is not to be trusted: the exact runs lack the tail that is known of it";
+  return [[runs, ...known, ...share].join(", "), ...(series.suspect(index, cell) ? [doubt] : [])];
 }
 
 /** A head by its layer and number. @type {(head: Place) => string} */

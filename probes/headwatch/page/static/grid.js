@@ -1,11 +1,11 @@
 // @ts-check
 // A map of cells, rows by columns: drawing, finding the cell under the pointer, moving with the arrow keys.
 
-import { clamp, font, pointerOn, write } from "./canvas.js";
+import { clamp, font, line, pointerOn, write } from "./canvas.js";
 import { colourOf, inkOn, palette } from "./colours.js";
 import { refresh } from "./redraw.js";
 
-/** @import { Cell, Context, Grid, MapActions, Scale } from "./types.js" */
+/** @import { Cell, CellLook, Context, Grid, MapActions, Scale } from "./types.js" */
 
 const LONG_PRESS_MS = 450;
 
@@ -36,19 +36,22 @@ function cellAt(grid, [x, y]) {
 }
 
 /**
- * Fill the cells: `value(row, column)` on a scale, `marked(row, column)` with a dot.
- * @type {(context: Context, grid: Grid, scale: Scale, value: (row: number, column: number) => number,
- *   marked: (row: number, column: number) => boolean) => void}
+ * Fill the cells: their values on a scale, with a dot or ring where they stand out, hatched where they are suspect.
+ * @type {(context: Context, grid: Grid, scale: Scale, look: (row: number, column: number) => CellLook) => void}
  */
-export function drawCells(context, grid, scale, value, marked) {
+export function drawCells(context, grid, scale, look) {
   const side = grid.cell - (grid.cell > 8 ? 1 : 0);
   for (let row = 0; row < grid.rows; row++) {
     for (let column = 0; column < grid.columns; column++) {
-      const shown = value(row, column);
+      const { value, marked, estimated, suspect } = look(row, column);
       const [x, y] = [grid.left + column * grid.cell, grid.top + row * grid.cell];
-      context.fillStyle = colourOf(shown, scale);
+      const ink = inkOn(value, scale);
+      context.fillStyle = colourOf(value, scale);
       context.fillRect(x, y, side, side);
-      if (marked(row, column)) drawDot(context, x + side / 2, y + side / 2, grid.cell, inkOn(shown, scale));
+      if (suspect) drawHatch(context, x, y, side, ink);
+      if (!marked) continue;
+      if (estimated) drawRing(context, x + side / 2, y + side / 2, grid.cell, ink, colourOf(value, scale));
+      else drawDot(context, x + side / 2, y + side / 2, grid.cell, ink);
     }
   }
 }
@@ -59,6 +62,31 @@ function drawDot(context, x, y, cell, colour) {
   context.beginPath();
   context.arc(x, y, clamp(cell / 11, 0.9, 2.4), 0, 2 * Math.PI);
   context.fill();
+}
+
+/** @type {(context: Context, x: number, y: number, cell: number, ink: string, paper: string) => void} */
+function drawRing(context, x, y, cell, ink, paper) {
+  context.fillStyle = paper;
+  context.strokeStyle = ink;
+  context.lineWidth = clamp(cell / 24, 0.7, 1.4);
+  context.beginPath();
+  context.arc(x, y, clamp(cell / 9, 1.2, 3.2), 0, 2 * Math.PI);
+  context.fill();
+  context.stroke();
+}
+
+/**
+ * Three diagonal lines over a cell.
+ * @type {(context: Context, x: number, y: number, side: number, colour: string) => void}
+ */
+function drawHatch(context, x, y, side, colour) {
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.globalAlpha = 0.45;
+  line(context, x, y + side / 2, x + side / 2, y);
+  line(context, x, y + side, x + side, y);
+  line(context, x + side / 2, y + side, x + side, y + side / 2);
+  context.globalAlpha = 1;
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { state } from "./state.js";
 
-/** @import { HeadMap, MeasuredView, Scale } from "./types.js" */
+/** @import { CellLook, HeadMap, MeasuredView, Scale } from "./types.js" */
 
 /** The maps to draw. @type {(view: MeasuredView) => HeadMap[]} */
 export function headMaps(view) {
@@ -24,6 +24,8 @@ function ownMap(view) {
     value: (cell) => tint.value(tintIndex, cell, normalized),
     half: (cell) => tint.half(tintIndex, cell, normalized),
     marked: (cell) => index >= 0 && series.marked(index, cell),
+    estimated: (cell) => index >= 0 && series.estimated(index, cell),
+    suspect: (cell) => index >= 0 && series.suspect(index, cell),
     difference: false,
   };
 }
@@ -39,6 +41,8 @@ function otherMap({ other, otherSeries, otherIndex, normalized }) {
     value: (cell) => otherSeries.value(otherIndex, cell, normalized),
     half: (cell) => otherSeries.half(otherIndex, cell, normalized),
     marked: (cell) => otherSeries.marked(otherIndex, cell),
+    estimated: (cell) => otherSeries.estimated(otherIndex, cell),
+    suspect: (cell) => otherSeries.suspect(otherIndex, cell),
     difference: false,
   };
 }
@@ -52,8 +56,18 @@ function differenceMap({ index }, own, theirs) {
   const value = (cell) => own.value(cell) - theirs.value(cell);
   /** @type {(cell: number) => number} */
   const half = (cell) => (index < 0 ? Number.NaN : Math.hypot(own.half(cell), theirs.half(cell)));
-  const marked = (/** @type {number} */ cell) => Math.abs(value(cell)) > half(cell);
-  return { ...own, name: `${own.name} − ${theirs.name}`, value, half, marked, difference: true };
+  return {
+    name: `${own.name} − ${theirs.name}`,
+    run: own.run,
+    series: own.series,
+    index: own.index,
+    value,
+    half,
+    marked: (cell) => Math.abs(value(cell)) > half(cell),
+    estimated: (cell) => own.estimated(cell) || theirs.estimated(cell),
+    suspect: (cell) => own.suspect(cell) || theirs.suspect(cell),
+    difference: true,
+  };
 }
 
 /** The colour scale that all maps share. @type {(view: MeasuredView, maps: HeadMap[]) => Scale} */
@@ -73,4 +87,14 @@ function differenceScale(map) {
     reach = Math.max(reach, Math.abs(map.value(cell)) || 0);
   }
   return { diverging: true, centre: 0, reach: reach || 1, low: 0, high: 1 };
+}
+
+/** @type {(map: HeadMap, cell: number) => CellLook} */
+export function lookOf(map, cell) {
+  return {
+    value: map.value(cell),
+    marked: map.marked(cell),
+    estimated: map.estimated(cell),
+    suspect: map.suspect(cell),
+  };
 }

@@ -6,6 +6,7 @@ import { announce, hideTip, makeCard, showTip } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, canvasesIn } from "./dom.js";
 import {
+  estimateLines,
   formatEffect,
   formatNumber,
   formatStep,
@@ -15,7 +16,7 @@ import {
   withUnit,
 } from "./format.js";
 import { drawAxes, drawCells, drawFrame, gridAt, listen } from "./grid.js";
-import { headMaps, headScale } from "./head_maps.js";
+import { headMaps, headScale, lookOf } from "./head_maps.js";
 import { refresh } from "./redraw.js";
 import { pick } from "./state.js";
 import { indexAt } from "./steps.js";
@@ -54,6 +55,7 @@ function draw(view) {
   drawLegend(legend, heads.size.width, scale, withUnit(quantity(view.tint, view.normalized)));
   byId("heads-caption").textContent = captionOf(view, maps);
   byId("heads-hint").textContent = hintOf(view, maps[0]);
+  showKey(maps);
 }
 
 /** What is missing; null where there is something to draw. @type {(view: View) => string | null} */
@@ -89,10 +91,7 @@ function drawHeadMap(context, grid, map, scale, view) {
   }
   const { rows, columns, dims } = map.series;
   drawAxes(context, grid, rows, columns, titleCase(dims[1] ?? "whole layer"));
-  /** @type {(row: number, column: number) => number} */
-  const cellOf = (row, column) => row * grid.columns + column;
-  const value = (/** @type {number} */ row, /** @type {number} */ column) => map.value(cellOf(row, column));
-  drawCells(context, grid, scale, value, (row, column) => map.marked(cellOf(row, column)));
+  drawCells(context, grid, scale, (row, column) => lookOf(map, row * grid.columns + column));
   for (const [i, place] of view.picks.entries()) {
     const cell = gridCell(map.series.cellOf(place), grid);
     drawFrame(context, grid, cell, palette.categories[i]);
@@ -107,7 +106,9 @@ function gridCell(cell, grid) {
 
 /** @type {(view: MeasuredView, maps: HeadMap[]) => string} */
 function captionOf({ tint, tintIndex }, maps) {
-  const own = `${seriesTitle(tint)}, step ${formatStep(tint.steps[tintIndex])}`;
+  const { cost } = tint.points[tintIndex];
+  const price = cost === null || cost >= 1 ? "" : `, at ${Math.round(cost * 100)}% of an exact sweep's cost`;
+  const own = `${seriesTitle(tint)}, step ${formatStep(tint.steps[tintIndex])}${price}`;
   return maps.length > 1 ? `${own}, and step ${formatStep(maps[1].series.steps[maps[1].index])}` : own;
 }
 
@@ -116,7 +117,7 @@ function captionOf({ tint, tintIndex }, maps) {
  * @type {(view: MeasuredView, map: HeadMap) => string}
  */
 function hintOf({ series, index, tint, normalized }, map) {
-  if (!series.points[index]?.stderr) {
+  if (!series.points[index]?.half) {
     return "No error bars in this series. Click picks a head, Shift+click compares.";
   }
   const { cells } = series;
@@ -130,6 +131,23 @@ function hintOf({ series, index, tint, normalized }, map) {
   if (map.difference) return `• ${interval}${known} ${use}`;
   const found = countCells(tint.cells, map.marked);
   return `• ${found} of ${cells} stand out at a false discovery rate of 5%. ${interval}${known} ${use}`;
+}
+
+/** What a hollow dot and a hatched cell say, where there are such. @type {(maps: HeadMap[]) => void} */
+function showKey(maps) {
+  /** @type {(is: (map: HeadMap, cell: number) => boolean) => number} */
+  const count = (is) =>
+    maps.reduce((sum, map) => sum + countCells(map.series.cells, (cell) => is(map, cell)), 0);
+  const estimated = count((map, cell) => map.estimated(cell));
+  const suspect = count((map, cell) => map.suspect(cell));
+  const parts = [];
+  if (estimated) parts.push("○ stands out, estimated from some pairs", "● stands out, every pair run");
+  if (suspect) parts.push(`▨ interval not to be trusted (${suspect})`);
+  const key = byId("heads-key");
+  key.hidden = !parts.length;
+  key.replaceChildren(
+    ...parts.map((text) => Object.assign(document.createElement("span"), { textContent: text })),
+  );
 }
 
 /** @type {(cells: number, is: (cell: number) => boolean) => number} */
@@ -147,6 +165,7 @@ export function describeHead(view, place) {
   const lines = [series.nameOf(place)];
   if (index >= 0) {
     lines.push(`${withUnit(quantity(series, normalized))}: ${formatEffect(series, index, cell, normalized)}`);
+    lines.push(...estimateLines(series, index, cell));
   }
   if (other && otherSeries && otherIndex >= 0) {
     lines.push(`${other.name}: ${formatEffect(otherSeries, otherIndex, cell, normalized)}`);

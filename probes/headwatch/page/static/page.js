@@ -2,6 +2,7 @@
 // Start, and redraw: each card only what changed.
 
 import { attention } from "./attention.js";
+import { showBudget } from "./budget.js";
 import { watchSize } from "./card.js";
 import { changes } from "./changes.js";
 import { showControls } from "./choices.js";
@@ -32,6 +33,7 @@ function redraw(source) {
   showControls(view);
   for (const card of cards) card.draw(view);
   showAbout(view);
+  showBudget(view);
   performance.clearMeasures("headwatch:redraw");
   performance.measure("headwatch:redraw", { start, end: performance.now() });
 }

@@ -6,7 +6,7 @@ import { clipped, drawBar, fit, font, write } from "./canvas.js";
 import { announce, hideTip, makeCard, showTip } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, canvasesIn } from "./dom.js";
-import { formatEffect, formatStep, headName, quantity, withUnit } from "./format.js";
+import { estimateLines, formatEffect, formatStep, headName, quantity, withUnit } from "./format.js";
 import { drawCells, drawFrame, gridAt, labelStride, listen } from "./grid.js";
 import { fittingPairs, positionColumns, shownPositionSeries } from "./position_columns.js";
 import { refresh } from "./redraw.js";
@@ -72,9 +72,16 @@ function drawPosition(shown, focus) {
   const context = fit(position.canvas, Math.max(position.size.width, grid.right + 1), grid.bottom + 44);
   drawHeader(context, grid, across, pair, label);
   for (let row = 0; row < grid.rows; row++) drawPairTokens(context, grid, pair, row, label);
-  /** @type {(row: number, column: number) => number} */
-  const value = (row, column) => series.value(index, across.cell(row, column), normalized);
-  drawCells(context, grid, scale, value, (row, column) => series.marked(index, across.cell(row, column)));
+  drawCells(context, grid, scale, (row, column) => {
+    const cell = across.cell(row, column);
+    const [estimated, suspect] = [series.estimated(index, cell), series.suspect(index, cell)];
+    return {
+      value: series.value(index, cell, normalized),
+      marked: series.marked(index, cell),
+      estimated,
+      suspect,
+    };
+  });
   if (focus) drawFrame(context, grid, focus, palette.text, 1);
   drawPositionLegend(context, grid, scale, withUnit(quantity(series, normalized)));
   explain(shown);
@@ -171,7 +178,8 @@ function describe({ series, index, pair, normalized, across }, [row, column]) {
   const name = head ? headName(head) : `Layer ${across.labels[column]}`;
   const tokens = pair ? [`${showToken(pair.clean[row])} / ${showToken(pair.corrupted[row])}`] : [];
   const effect = formatEffect(series, index, cell, normalized);
-  return [`${name}, position ${row}`, ...tokens, `${withUnit(quantity(series, normalized))}: ${effect}`];
+  const shown = `${withUnit(quantity(series, normalized))}: ${effect}`;
+  return [`${name}, position ${row}`, ...tokens, shown, ...estimateLines(series, index, cell)];
 }
 
 listen(position.canvas, () => position.grids, {

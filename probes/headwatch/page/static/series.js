@@ -1,10 +1,10 @@
 // @ts-check
 // The values of one question over training, and what its cells are called.
 
-import { decodeRows, fromBase64 } from "./decode.js";
+import { countsOf, decodeRows, fromBase64, isSet } from "./decode.js";
 import { upsert } from "./steps.js";
 
-/** @import { Place, Point, Scale, SeriesPayload } from "./types.js" */
+/** @import { Estimate, EstimatesPayload, Place, Point, Scale, SeriesPayload } from "./types.js" */
 
 export class Series {
   /** @param {SeriesPayload} payload */
@@ -14,7 +14,7 @@ export class Series {
     this.site = payload.site;
     this.kind = payload.kind;
     this.metric = payload.metric;
-    this.exact = payload.exact;
+    this.firstOrder = payload.first_order;
     this.dims = payload.dims;
     this.shape = payload.shape;
     this.key = seriesKey(payload);
@@ -33,14 +33,17 @@ export class Series {
   /** @param {SeriesPayload} payload */
   merge(payload) {
     const means = decodeRows(payload.mean, this.cells);
-    const errors = payload.stderr && decodeRows(payload.stderr, this.cells);
+    const halves = payload.half && decodeRows(payload.half, this.cells);
+    const estimates = payload.estimates && readEstimates(payload.estimates, this.cells);
     payload.steps.forEach((step, i) => {
       upsert(this.steps, this.points, step, {
         step,
         mean: means[i],
-        stderr: errors?.[i] ?? null,
-        quantile: payload.quantile?.[i] ?? Number.NaN,
+        half: halves?.[i] ?? null,
         marks: payload.marks && fromBase64(payload.marks[i]),
+        estimate: estimates?.[i] ?? null,
+        cost: payload.cost[i],
+        overhead: payload.overhead[i],
         n: payload.n[i],
         baseline: payload.baseline[i],
         clean: payload.clean[i],
@@ -128,8 +131,8 @@ export class Series {
    */
   half(index, cell, normalized) {
     const point = this.points[index];
-    if (!point.stderr) return Number.NaN;
-    return point.stderr[cell] * point.quantile * Math.abs(this.factor(point, normalized)[0]);
+    if (!point.half) return Number.NaN;
+    return point.half[cell] * Math.abs(this.factor(point, normalized)[0]);
   }
 
   /** Whether the 95% interval leaves out "no effect". @param {number} index @param {number} cell */
@@ -143,8 +146,18 @@ export class Series {
    * @param {number} cell
    */
   marked(index, cell) {
-    const { marks } = this.points[index];
-    return marks !== null && Boolean((marks[cell >> 3] >> (7 - (cell & 7))) & 1);
+    return isSet(this.points[index].marks, cell);
+  }
+
+  /** Whether some pairs of a cell had no exact run. @param {number} index @param {number} cell */
+  estimated(index, cell) {
+    const { estimate, n } = this.points[index];
+    return estimate !== null && estimate.nExact[cell] < n;
+  }
+
+  /** Whether a cell's interval is not to be trusted. @param {number} index @param {number} cell */
+  suspect(index, cell) {
+    return isSet(this.points[index].estimate?.suspect ?? null, cell);
   }
 
   /**
@@ -187,4 +200,19 @@ export function seriesKey(payload) {
   const { label, probe, site, kind, metric, dims, shape, coords } = payload;
   const chosen = Object.keys(coords).length ? [JSON.stringify(coords)] : [];
   return [label, probe, site, kind, metric, dims.join("-"), shape.join("x"), ...chosen].join("|");
+}
+
+/** One for each pass. @type {(payload: EstimatesPayload, cells: number) => (Estimate | null)[]} */
+function readEstimates(payload, cells) {
+  const explained = decodeRows(payload.explained, cells);
+  return payload.n_exact.map((nExact, i) => {
+    if (nExact === null) return null;
+    const suspect = payload.suspect[i];
+    return {
+      nExact: countsOf(nExact),
+      suspect: suspect === null ? null : fromBase64(suspect),
+      covariate: payload.covariate[i],
+      explained: explained[i],
+    };
+  });
 }

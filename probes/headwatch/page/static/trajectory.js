@@ -17,6 +17,7 @@ import {
   withUnit,
 } from "./format.js";
 import { unitColumn } from "./heads.js";
+import { drawPassMarks, drawShownMark } from "./pass_marks.js";
 import { goTo, state, unpick } from "./state.js";
 import { indexAt } from "./steps.js";
 import { isMeasured, lookUp } from "./view.js";
@@ -222,6 +223,7 @@ function drawPick(context, { series, dashed }, place, normalized, colour, x, y) 
   context.setLineDash(dashed ? [2, 3] : []);
   drawLine(context, x, y, series.steps, value);
   context.setLineDash([]);
+  drawPassMarks(context, x, y, series, cell, normalized, colour);
 }
 
 /**
@@ -261,19 +263,10 @@ function drawStepLine({ series, step, index, picks, normalized }, { x, upper, lo
   if (index < 0) return;
   for (const [i, place] of picks.entries()) {
     const height = upper.at(series.value(index, series.cellOf(place), normalized));
-    if (Number.isFinite(height)) drawPoint(context, x.at(series.steps[index]), height, palette.categories[i]);
+    if (!Number.isFinite(height)) continue;
+    const hollow = series.estimated(index, series.cellOf(place));
+    drawShownMark(context, x.at(series.steps[index]), height, palette.categories[i], hollow);
   }
-}
-
-/** @type {(context: Context, x: number, y: number, colour: string) => void} */
-function drawPoint(context, x, y, colour) {
-  context.fillStyle = colour;
-  context.strokeStyle = palette.card;
-  context.lineWidth = 2;
-  context.beginPath();
-  context.arc(x, y, 4.5, 0, 2 * Math.PI);
-  context.fill();
-  context.stroke();
 }
 
 /** @type {(view: MeasuredView) => void} */
@@ -322,7 +315,9 @@ function describeStep({ series, picks, normalized }, { below }, step) {
   const index = indexAt(series.steps, step);
   const lines = picks.map((place) => {
     const cell = series.cellOf(place);
-    return `${series.nameOf(place)}  ${index < 0 ? "–" : formatEffect(series, index, cell, normalized)}`;
+    if (index < 0) return `${series.nameOf(place)}  –`;
+    const hollow = series.estimated(index, cell) ? " (estimate)" : "";
+    return `${series.nameOf(place)}  ${formatEffect(series, index, cell, normalized)}${hollow}`;
   });
   const at = indexAt(below.steps, step);
   const scalar = at < 0 ? [] : [`${below.name}  ${formatNumber(below.values[at])}`];

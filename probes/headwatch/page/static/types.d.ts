@@ -54,7 +54,8 @@ export interface SeriesPayload {
   site: string;
   kind: string;
   metric: string;
-  exact: boolean;
+  /** Whether these are estimates by gradients alone. */
+  first_order: boolean;
   dims: string[];
   shape: number[];
   /** The places of the axes that don't count from 0. */
@@ -62,26 +63,54 @@ export interface SeriesPayload {
   total: number;
   steps: number[];
   n: number[];
-  /** Student's t of each pass's 95% interval, null for one pair; null without error bars. */
-  quantile: (number | null)[] | null;
   /** A bit per cell, whether it stands out at a false discovery rate of 5%; null without error bars. */
   marks: string[] | null;
   baseline: (number | null)[];
   clean: (number | null)[];
   corrupted: (number | null)[];
   seconds: (number | null)[];
+  /** Each pass's share of what an exact sweep costs; null where it was not counted. */
+  cost: (number | null)[];
+  /** The share of the training time that passes had taken; null where it was not counted. */
+  overhead: (number | null)[];
   mean: Packed;
-  stderr: Packed | null;
+  /** Half the width of each 95% interval; null without error bars. */
+  half: Packed | null;
+  /** What only passes have that ran some pairs exactly and estimated the rest. */
+  estimates: EstimatesPayload | null;
+}
+
+/** A place for each pass; null where it ran every pair, or none. */
+export interface EstimatesPayload {
+  /** How many pairs had an exact run, two bytes a cell. */
+  n_exact: (string | null)[];
+  /** A bit per cell, whether its interval is not to be trusted. */
+  suspect: (string | null)[];
+  /** What was known of every pair, by name, joined with +. */
+  covariate: (string | null)[];
+  /** The share of the variance over pairs that it explains. */
+  explained: Packed;
+}
+
+/** How a pass was estimated. */
+export interface Estimate {
+  nExact: Uint16Array;
+  suspect: Uint8Array | null;
+  covariate: string | null;
+  explained: Float32Array;
 }
 
 /** One pass of a series. */
 export interface Point {
   step: number;
   mean: Float32Array;
-  stderr: Float32Array | null;
-  quantile: number;
+  half: Float32Array | null;
   marks: Uint8Array | null;
+  /** Null where every pair was run exactly, or none. */
+  estimate: Estimate | null;
   n: number;
+  cost: number | null;
+  overhead: number | null;
   baseline: number | null;
   clean: number | null;
   corrupted: number | null;
@@ -265,7 +294,17 @@ export interface HeadMap {
   value: (cell: number) => number;
   half: (cell: number) => number;
   marked: (cell: number) => boolean;
+  estimated: (cell: number) => boolean;
+  suspect: (cell: number) => boolean;
   difference: boolean;
+}
+
+/** How a cell of a map looks: its value as colour; a dot where it stands out, hollow where estimated; hatched. */
+export interface CellLook {
+  value: number;
+  marked: boolean;
+  estimated: boolean;
+  suspect: boolean;
 }
 
 export interface StepAxis {

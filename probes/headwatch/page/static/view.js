@@ -64,8 +64,8 @@ export function lookUp(source = NO_SOURCE) {
  */
 function defaultSeries(all) {
   /** @type {(series: Series) => number[]} */
-  const rank = ({ isScore, exact, isOfHeads, steps }) => [
-    isScore ? 2 : Number(!exact),
+  const rank = ({ isScore, firstOrder, isOfHeads, steps }) => [
+    isScore ? 2 : Number(firstOrder),
     Number(!isOfHeads),
     -steps.length,
   ];
