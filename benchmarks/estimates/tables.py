@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class Table:
         exact: exact effects, `[pair, layer, head]`.
         last: exact effects of replacing z at the answer position alone, `[pair, layer, head]`.
         attribution: first-order effects position by position, `[pair, layer, head, position]`.
+        bf16: exact effects in bfloat16, `[pair, layer, head]`.
         intervened_on: the metric of the run that is intervened on, `[pair]`.
         tasks: each pair's task.
     """
@@ -69,12 +71,13 @@ class Table:
     exact: Tensor
     last: Tensor
     attribution: Tensor
+    bf16: Tensor
     intervened_on: Tensor
     tasks: tuple[str, ...]
 
     def __getitem__(self, rows: Tensor) -> "Table":
         """The table of some of the pairs, each as often as it is named."""
-        parts = ("exact", "last", "attribution", "intervened_on")
+        parts = ("exact", "last", "attribution", "bf16", "intervened_on")
         tasks = tuple(self.tasks[row] for row in rows.tolist())
         return replace(self, **{name: getattr(self, name)[rows] for name in parts}, tasks=tasks)  # type: ignore[arg-type]
 
@@ -92,31 +95,37 @@ def tables(
     model: nn.Module, pairs: hw.PromptPairs, kind: str, metrics: Sequence[str] = METRICS
 ) -> list[Table]:
     """The answers to one question by some metrics, for all pairs; the means of an ablation come from all of them."""
-    patching, names = kind in DIRECTIONS, list(metrics)
-    if patching:
-        exact = hw.patch_activations(model, pairs, direction=kind, metric=names)
-        single = hw.patch_activations(model, pairs, direction=kind, metric=names, by_position=True)
-    else:
-        exact = hw.ablate_heads(model, pairs, kind=kind, metric=names)
-        single = hw.ablate(model, pairs, kind=kind, metric=names, by_position=True)
-    first_order = hw.attribute_heads(model, pairs, target=kind, metric=names, by_position=True)
+    exact, bf16, single = (
+        _effects(model, pairs, kind, list(metrics), **options)
+        for options in ({}, {"precision": "bf16"}, {"by_position": True})
+    )
+    first_order = hw.attribute_heads(model, pairs, target=kind, metric=list(metrics), by_position=True)
     found = []
-    for name in names:
+    for name in metrics:
         base = exact[name].corrupted if kind == "denoise" else exact[name].clean
         assert base is not None
-        last = single[name].per_pair[..., -1].clone()
+        last, rough = single[name].per_pair[..., -1].clone(), bf16[name].per_pair
         attribution = first_order[name].per_pair
-        found.append(Table(kind, name, exact[name].per_pair, last, attribution, base, pairs.tasks))
+        found.append(Table(kind, name, exact[name].per_pair, last, attribution, rough, base, pairs.tasks))
     return found
 
 
+def _effects(
+    model: nn.Module, pairs: hw.PromptPairs, kind: str, metrics: list[str], **options: Any
+) -> dict[str, hw.Effects]:
+    if kind in DIRECTIONS:
+        return hw.patch_activations(model, pairs, direction=kind, metric=metrics, **options)
+    return hw.ablate(model, pairs, kind=kind, metric=metrics, **options)
+
+
 def make(trained: Trained, folder: Path, n_pairs: int = 512) -> list[Path]:
-    """Train a model and write its tables at each of its steps."""
+    """Train a model, and write its weights and its tables at each of its steps."""
     material = trained.material(n_pairs)
     model, written = gpt2(trained.n_layers, trained.n_heads, material.vocabulary), list[Path]()
     for step in train(model, material):
         for word in (word for word, when in trained.steps.items() if when == step):
             print(trained.name, step, word, accuracy(model, material.pairs))
+            torch.save(model.state_dict(), folder / f"{trained.name}-{word}-weights.pt")
             for table in (each for kind in KINDS for each in tables(model, material.pairs, kind)):
                 written.append(folder / f"{trained.name}-{word}-{table.kind}-{table.metric}.pt")
                 table.save(written[-1])

@@ -11,8 +11,9 @@ from benchmarks.estimates.tables import Table
 
 
 def table(exact):
-    zeros = torch.zeros(len(exact))
-    return Table("mean", "logit_diff", exact, exact * 0, exact[..., None] * 0, zeros, ("ioi",) * len(exact))
+    nothing = torch.zeros_like(exact)
+    clean, tasks = torch.zeros(len(exact)), ("ioi",) * len(exact)
+    return Table("mean", "logit_diff", exact, nothing, nothing[..., None], nothing, clean, tasks)
 
 
 NORMAL = table(torch.randn(512, 2, 3, generator=torch.Generator().manual_seed(0)) * 3 + 1)
