@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headwatch.page import report, serve
     from headwatch.patching import patch_activations, patch_paths
     from headwatch.prompts.pairs import PromptPair, PromptPairs
-    from headwatch.record import Record, export
+    from headwatch.record import Comparison, Record, compare, export
     from headwatch.scores.attention_patterns import HeadScores, attention_patterns, head_scores
     from headwatch.scores.copying import copying_scores
     from headwatch.scores.gradient_importance import GradientHeadImportance
@@ -32,6 +32,7 @@ __version__ = "0.2.0"
 __all__ = [
     "ActivationCache",
     "Combined",
+    "Comparison",
     "Effects",
     "GradientHeadImportance",
     "HeadEffects",
@@ -48,6 +49,7 @@ __all__ = [
     "attach",
     "attention_patterns",
     "attribute_heads",
+    "compare",
     "control_variate",
     "copying_scores",
     "export",
@@ -66,6 +68,7 @@ __all__ = [
 _HOMES = {
     "ActivationCache": "model.activation_cache",
     "Combined": "statistics.control_variate",
+    "Comparison": "record",
     "Effects": "effects",
     "GradientHeadImportance": "scores.gradient_importance",
     "HeadEffects": "effects.head_effects",
@@ -82,6 +85,7 @@ _HOMES = {
     "attach": "model.hooked_model",
     "attention_patterns": "scores.attention_patterns",
     "attribute_heads": "attribution.attribute",
+    "compare": "record",
     "control_variate": "statistics.control_variate",
     "copying_scores": "scores.copying",
     "export": "record",

@@ -1,5 +1,7 @@
-"""A run's own record on disk: `run.json`, `probes.jsonl` and `attn/<step>.npz` in one directory."""
+"""A run's own record on disk, one directory: `run.json`, `probes.jsonl`, `attn/<step>.npz`, `per_pair/<step>.npz`."""
 
+from headwatch.record.compare import compare
+from headwatch.record.comparison import Comparison
 from headwatch.record.entries import (
     AttentionEntry,
     CheckpointEntry,
@@ -18,6 +20,7 @@ __all__ = [
     "AttentionEntry",
     "AttentionFrame",
     "CheckpointEntry",
+    "Comparison",
     "EffectEntry",
     "Entry",
     "Note",
@@ -28,5 +31,6 @@ __all__ = [
     "ScoreEntry",
     "Series",
     "Tail",
+    "compare",
     "export",
 ]

@@ -46,3 +46,26 @@ def expected_false_alarms(p: Num[np.ndarray, "*shape"], level: float = 0.05) -> 
     if not 0 < level < 1:
         raise ValueError(f"level={level}: give a share between 0 and 1, such as 0.05")
     return level * int((~np.isnan(p)).sum())
+
+
+def expected_marks_by_chance(p: Num[np.ndarray, "*shape"], q: float = 0.05) -> float:
+    """How many of many p-values `benjamini_hochberg` would mark by chance, if there were no effect anywhere.
+
+    0.055 at q = 0.05, however many tests there are: one such picture in 20 has a mark. For independent tests
+    (Finner & Roters 2001).
+
+    Args:
+        p: the p-values of all tests that were made, any shape; NaN where none could be, which doesn't count.
+        q: the false discovery rate.
+
+    Raises:
+        ValueError: a q that is not between 0 and 1.
+    """
+    if not 0 < q < 1:
+        raise ValueError(f"q={q}: give a share between 0 and 1, such as 0.05")
+    n = int((~np.isnan(p)).sum())
+    if n == 0:
+        return 0.0
+    # The sum over k of k q^k (n − 1)! / ((n − k)! n^(k − 1)).
+    falling = np.cumprod(np.concatenate([[1.0], q * (1 - np.arange(1, n) / n)]))
+    return float(q * (np.arange(1, n + 1) * falling).sum())

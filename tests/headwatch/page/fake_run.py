@@ -8,6 +8,7 @@ import torch
 from headwatch.effects import Effects
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import RecordWriter
+from tests.models import random_pairs
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 PROMPT = [
@@ -122,6 +123,7 @@ def write_run(
     series: int = 1,
     by_position: bool = True,
     hostile: bool = False,
+    per_pair: bool = False,
     seed: int = 0,
 ) -> Path:
     """Write a whole run: `passes` passes of each of `series` questions, and everything else that a page shows."""
@@ -139,7 +141,7 @@ def write_run(
         writer.prompts(pairs_of(rows))
         for i in range(passes):
             step = i * every
-            write_pass(writer, step, last, shape, kinds[:series], seed + i)
+            write_pass(writer, step, last, shape, kinds[:series], seed + i, per_pair)
             if by_position and i % 4 == 0:
                 write_positions(writer, step, last, shape, seed + i)
             if frames and i % max(1, -(-passes // frames)) == 0:
@@ -156,10 +158,12 @@ def write_pass(
     shape: tuple[int, int],
     kinds: list[tuple[str, str, str]],
     seed: int,
+    per_pair: bool,
 ) -> None:
     """One pass of each question, with scores and the training loss."""
     means = head_means(step, shape, last, 0)
     rng = np.random.default_rng(seed)
+    pairs = random_pairs(48) if per_pair else None
     for probe, kind, metric in kinds:
         sign = -1 if metric == "logit_diff" and kind == "noise" else 1
         clean, corrupted = (
@@ -168,7 +172,9 @@ def write_pass(
         )
         given = None if probe == "ablation" else corrupted
         effects = effects_of(sign * means, ("layer", "head"), kind, metric, clean, given, 48, seed)
-        writer.effects(step, step // 400, probe, f"{probe}/z/{kind}/{metric}", effects, seconds=1.3)
+        writer.effects(
+            step, step // 400, probe, f"{probe}/z/{kind}/{metric}", effects, seconds=1.3, pairs=pairs
+        )
     scores = {
         name: (means.abs() * (i + 1) / 3 + 0.05).clamp(max=1)
         for i, name in enumerate(["previous_token", "duplicate_token", "induction"])

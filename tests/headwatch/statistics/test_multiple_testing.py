@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from headwatch.statistics.multiple_testing import benjamini_hochberg, expected_false_alarms
+from headwatch.statistics.multiple_testing import (
+    benjamini_hochberg,
+    expected_false_alarms,
+    expected_marks_by_chance,
+)
 
 # The example of Benjamini & Hochberg (1995), section 3.2: 15 hypotheses, of which four are rejected at q = 0.05
 # (Bonferroni's procedure rejects three).
@@ -70,3 +74,23 @@ def test_chance_alone_gives_as_many_alarms_as_are_expected():
 def test_a_level_is_a_share(level):
     with pytest.raises(ValueError, match=f"level={level}: give a share between 0 and 1"):
         expected_false_alarms(np.array([0.5]), level)
+
+
+@pytest.mark.parametrize(
+    ("n", "q", "expected"),
+    # One test is marked with probability q. Of two, both are if the larger p is at most q, else the smaller is if it
+    # is at most q / 2: 2 q² + q (1 − q). Of endlessly many: q / (1 − q)².
+    [(1, 0.05, 0.05), (2, 0.2, 2 * 0.2**2 + 0.2 * 0.8), (100_000, 0.05, 0.05 / 0.95**2)],
+)
+def test_marks_by_chance_in_closed_form(n, q, expected):
+    assert expected_marks_by_chance(np.full(n, 0.5), q) == pytest.approx(expected, rel=1e-4)
+
+
+def test_marks_by_chance_are_as_many_as_chance_gives():
+    generator = np.random.default_rng(11)
+    marks = [benjamini_hochberg(generator.random(30), 0.3).sum() for _ in range(20_000)]
+    expected = expected_marks_by_chance(np.concatenate([np.full(30, 0.5), [np.nan]]), 0.3)
+    assert np.mean(marks) == pytest.approx(expected, abs=4 * np.std(marks) / len(marks) ** 0.5)
+    assert expected_marks_by_chance(np.full(3, np.nan)) == 0
+    with pytest.raises(ValueError, match=r"q=2\.0: give a share"):
+        expected_marks_by_chance(np.array([0.5]), 2.0)
