@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headwatch.page import report, serve
     from headwatch.patching import patch_activations, patch_paths
     from headwatch.prompts.pairs import PromptPair, PromptPairs
-    from headwatch.record import Comparison, Record, compare, export
+    from headwatch.record import Comparison, Events, Record, change_points, compare, events, export
     from headwatch.scores.attention_patterns import HeadScores, attention_patterns, head_scores
     from headwatch.scores.copying import copying_scores
     from headwatch.scores.gradient_importance import GradientHeadImportance
@@ -34,6 +34,7 @@ __all__ = [
     "Combined",
     "Comparison",
     "Effects",
+    "Events",
     "GradientHeadImportance",
     "HeadEffects",
     "HeadScores",
@@ -49,9 +50,11 @@ __all__ = [
     "attach",
     "attention_patterns",
     "attribute_heads",
+    "change_points",
     "compare",
     "control_variate",
     "copying_scores",
+    "events",
     "export",
     "find_architecture",
     "head_scores",
@@ -70,6 +73,7 @@ _HOMES = {
     "Combined": "statistics.control_variate",
     "Comparison": "record",
     "Effects": "effects",
+    "Events": "record",
     "GradientHeadImportance": "scores.gradient_importance",
     "HeadEffects": "effects.head_effects",
     "HeadScores": "scores.attention_patterns",
@@ -85,9 +89,11 @@ _HOMES = {
     "attach": "model.hooked_model",
     "attention_patterns": "scores.attention_patterns",
     "attribute_heads": "attribution.attribute",
+    "change_points": "record",
     "compare": "record",
     "control_variate": "statistics.control_variate",
     "copying_scores": "scores.copying",
+    "events": "record",
     "export": "record",
     "find_architecture": "model.find",
     "head_scores": "scores.attention_patterns",

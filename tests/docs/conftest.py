@@ -34,8 +34,8 @@ def folder(words, tmp_path_factory):
     words.save_pretrained(folder / "gpt2")
     hw.tasks.ioi(words, n=4).to_jsonl(folder / "pairs.jsonl")
     runs = folder / "headwatch_runs"
-    write_run(runs / "my-run", name="my-run", passes=3, frames=1, per_pair=True)
-    write_run(runs / "another-run", name="another-run", passes=3, frames=0, per_pair=True, seed=9)
+    write_run(runs / "my-run", name="my-run", passes=4, every=20, frames=1, per_pair=True)
+    write_run(runs / "another-run", name="another-run", passes=4, every=20, frames=0, per_pair=True, seed=9)
     return folder
 
 

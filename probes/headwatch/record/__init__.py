@@ -1,5 +1,6 @@
 """A run's own record on disk, one directory: `run.json`, `probes.jsonl`, `attn/<step>.npz`, `per_pair/<step>.npz`."""
 
+from headwatch.record.change_points import SeriesChangePoints, change_points
 from headwatch.record.compare import compare
 from headwatch.record.comparison import Comparison
 from headwatch.record.entries import (
@@ -12,6 +13,7 @@ from headwatch.record.entries import (
     ScalarEntry,
     ScoreEntry,
 )
+from headwatch.record.events import Event, Events, events
 from headwatch.record.export import export
 from headwatch.record.reader import AttentionFrame, Record, Series, Tail
 from headwatch.record.writer import RecordWriter
@@ -23,6 +25,8 @@ __all__ = [
     "Comparison",
     "EffectEntry",
     "Entry",
+    "Event",
+    "Events",
     "Note",
     "PromptEntry",
     "Record",
@@ -30,7 +34,10 @@ __all__ = [
     "ScalarEntry",
     "ScoreEntry",
     "Series",
+    "SeriesChangePoints",
     "Tail",
+    "change_points",
     "compare",
+    "events",
     "export",
 ]

@@ -17,11 +17,11 @@ def compare(
     """What changed between two steps of a run, or between two runs, and what of it is more than noise.
 
     Example:
-        >>> change = hw.compare("headwatch_runs/my-run", 0, 80)
+        >>> change = hw.compare("headwatch_runs/my-run", 0, 60)
         >>> change.top(2)                                                  # the heads that changed most
         [(9, 9), (...)]
         >>> record = hw.Record.read("headwatch_runs/my-run")
-        >>> two_runs = hw.compare(record, 80, other="headwatch_runs/another-run")
+        >>> two_runs = hw.compare(record, 60, other="headwatch_runs/another-run")
 
     The same pairs are compared one by one, which takes their own differences out of the noise: during fine-tuning the
     variance was 0.007 to 0.045 of that between two means. A record keeps what that needs since headwatch 0.2.
@@ -30,7 +30,7 @@ def compare(
         run: a record, or its folder.
         before: the step of the pass that is compared with.
         after: the step of the other pass; None for the same step of `other`.
-        label: the series, such as `ablation/z/mean/logit_diff`; None where both passes have but one in common.
+        label: the series, such as `ablation/z/mean/logit_diff`; None where only one can be compared.
         other: the record of another run, or its folder, whose pass is looked at against that of `run`.
 
     Returns:
@@ -86,7 +86,9 @@ def _label(first: Record, before: int, second: Record, after: int) -> str:
 
 
 def _labels(record: Record, step: int) -> set[str]:
-    return {entry.label for entry in record.effects if entry.step == step}
+    """The series with a pass at a step; where some keep values of every pair, only those."""
+    passes = [entry for entry in record.effects if entry.step == step]
+    return {entry.label for entry in passes if entry.per_pair} or {entry.label for entry in passes}
 
 
 def _entry(record: Record, step: int, label: str) -> EffectEntry:

@@ -26,9 +26,9 @@ class Comparison:
     """How much effects changed between two passes on the same pairs: after − before, pair by pair.
 
     Example:
-        >>> change = hw.compare("headwatch_runs/my-run", 0, 80)
+        >>> change = hw.compare("headwatch_runs/my-run", 0, 60)
         >>> change
-        Comparison(ablation/z/mean/loss, step 0 to step 80, 48 pairs; ... of 144 marked, most L9H9 +1.0..., ...)
+        Comparison(ablation/z/mean/loss, step 0 to step 60, 48 pairs; ... of 144 marked, most L9H9 +1.0..., ...)
         >>> found = change.significant(q=0.05)                             # true where it is more than noise
         >>> axes = change.plot()
 
@@ -209,12 +209,7 @@ def comparison(before: EffectEntry, after: EffectEntry, old: PerPair, new: PerPa
     Raises:
         ValueError: they answer different questions, or are on different pairs.
     """
-    _check_same_question(before, after)
-    if old.pairs != new.pairs:
-        raise ValueError(
-            f"{after.label} was measured on other pairs at {_where(before, after)}: only passes on the same pairs, "
-            "in the same order, can be compared pair by pair"
-        )
+    check_comparable(before, old, after, new)
     found = paired_difference(
         _whole(old), _whole(new), covariate_before=old.covariate, covariate_after=new.covariate
     )
@@ -229,29 +224,33 @@ def _whole(values: PerPair) -> Float[np.ndarray, "pair *dims"]:
     return values.exact if values.covariate is not None else np.nan_to_num(values.exact)
 
 
-def _check_same_question(before: EffectEntry, after: EffectEntry) -> None:
+def check_comparable(before: EffectEntry, old: PerPair, after: EffectEntry, new: PerPair) -> None:
+    """Refuse two passes that answer different questions, or are on different pairs.
+
+    Raises:
+        ValueError: they do or are.
+    """
+    where = f"step {before.step} of both runs"
+    if before.step != after.step:
+        where = f"steps {before.step} and {after.step}"
     for name in ("probe", "site", "kind", "metric", "dims", "coords"):
         one, other = getattr(before, name), getattr(after, name)
         if one != other:
-            where = _where(before, after)
             raise ValueError(
                 f"{after.label} has {name} {one!r} and {other!r} at {where}: compare passes of one question"
             )
     if _first_order(before) != _first_order(after):
         raise ValueError(
-            f"{after.label} is exact at one of {_where(before, after)} and first-order at the other: "
+            f"{after.label} is exact at one of {where} and first-order at the other: "
             "compare passes that were measured alike"
+        )
+    if old.pairs != new.pairs:
+        raise ValueError(
+            f"{after.label} was measured on other pairs at {where}: only passes on the same pairs, in the same order, "
+            "can be compared pair by pair"
         )
 
 
 def _first_order(entry: EffectEntry) -> bool:
     """Whether no pair had an exact run."""
     return not entry.exact and entry.n_exact is None
-
-
-def _where(before: EffectEntry, after: EffectEntry) -> str:
-    return (
-        f"step {before.step} of both runs"
-        if before.step == after.step
-        else f"steps {before.step} and {after.step}"
-    )

@@ -19,7 +19,7 @@ from headwatch.statistics.multiple_testing import benjamini_hochberg
 
 Cells = Float[np.ndarray, "*dims"]
 
-_LEAST = 4  # probes
+LEAST_PROBES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,8 @@ def find_change_point(
     _check(values, steps, level, n_resamples)
     there = ~np.isnan(values).all(axis=tuple(range(1, values.ndim)))
     values, steps = values[there].astype(np.float64), steps[there].astype(np.float64)
-    if len(steps) < _LEAST:
-        raise ValueError(f"{len(steps)} probes with values: a change point needs {_LEAST} or more")
+    if len(steps) < LEAST_PROBES:
+        raise ValueError(f"{len(steps)} probes with values: a change point needs {LEAST_PROBES} or more")
     n_steps, n_pairs = values.shape[:2]
     flat = values.reshape(n_steps, n_pairs, -1)
     known = ~np.isnan(flat).any(axis=(0, 1))

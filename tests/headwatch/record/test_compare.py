@@ -263,3 +263,23 @@ def test_a_covariate_of_one_side_alone_is_what_the_paired_statistics_make_of_it(
     found = comparison(entry, entry, PerPair(first, None, ""), PerPair(second, known, ""))
     expected = paired_difference(first, second, covariate_after=known)
     np.testing.assert_array_equal(found.p_values(), expected.p)
+
+
+def test_a_pair_without_a_number_makes_its_head_nan_beside_an_estimate_too():
+    whole, known = np.ones((2, 4, 1, 2), np.float32)
+    whole[0, 0, 0] = np.nan
+    entry = entry_of(np.array([[np.nan, 1.0]], np.float32))
+    estimate = replace(entry_of(np.ones((1, 2), np.float32)), exact=False, n_exact=np.full((1, 2), 4))
+    found = comparison(entry, estimate, PerPair(whole, None, ""), PerPair(known, known, ""))
+    assert found.mean.tolist()[0][1] == 0
+    assert np.isnan(found.mean[0, 0])
+
+
+def test_the_map_has_the_intervals_of_the_change():
+    random = np.random.default_rng(6)
+    known = random.normal(size=(40, 1, 2)).astype(np.float32)
+    exact = known + random.normal(size=known.shape).astype(np.float32)
+    exact[4:] = np.nan
+    entry = replace(entry_of(np.zeros((1, 2), np.float32)), n=40)
+    found = comparison(entry, entry, PerPair(known, known, ""), PerPair(exact, known, ""))
+    np.testing.assert_array_equal(found.cell_map().high, found.interval()[1])
