@@ -1,4 +1,4 @@
-"""What every head is worth to the training loss, at every step, from the backward pass that runs anyway.
+"""How active every head is for the training loss, at every step, from the backward pass that runs anyway.
 
 It costs one product of z and its gradient per layer and batch, and no forward of its own;
 see `headwatch.scores.gradient_importance`.
@@ -21,7 +21,7 @@ from headwatch_callbacks.questions.result import ProbeResult
 
 
 class Heard(Question):
-    """What the heads are worth to the training loss, by what was heard of its backward passes.
+    """How active the heads are for the training loss, by what was heard of its backward passes.
 
     Attributes:
         total: Σ|z · ∂L/∂z| over tokens, `[layer, head]`; None where nobody could listen.
@@ -57,6 +57,11 @@ class GradientImportance(ProbeCallback):
         >>> trainer.fit(module, data)
         >>> list(hw.Record.read(record_folder(trainer)).scores[-1].scores)
         ['importance', 'importance_in_layer']
+
+    It is a head's activity without sign: how far the loss would move, to first order, whichever way. That finds heads
+    to look at, and is free; what a head is worth, only `HeadAblation` says. In training runs its rank correlation with
+    the size of the exact effect was 0.2 to 0.7, 0.8 to 0.9 just before a phase change, and 0.2 after it. The page shows
+    the two side by side.
 
     L is the loss that `training_step` returned for its batch: what Lightning makes of it before the backward pass
     (division by `accumulate_grad_batches`, the loss scale of `16-mixed`) is undone. Padding that the model's

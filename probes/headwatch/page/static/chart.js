@@ -87,7 +87,7 @@ export function drawValueAxis(context, x, y, name) {
 }
 
 /** A tick's number, without the digits that rounding left over. @type {(value: number) => string} */
-function formatTick(value) {
+export function formatTick(value) {
   return String(Number(value.toPrecision(6))).replace("-", "−");
 }
 

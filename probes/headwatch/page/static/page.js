@@ -10,6 +10,7 @@ import { bindControls, useTheme } from "./controls.js";
 import { byId, inside } from "./dom.js";
 import { addTools } from "./export.js";
 import { formatNumber, metricName } from "./format.js";
+import { gradients } from "./gradients.js";
 import { heads } from "./heads.js";
 import { position } from "./position.js";
 import { redrawing, refresh } from "./redraw.js";
@@ -23,7 +24,7 @@ import { lookUp } from "./view.js";
 /** @import { DrawnCard, RunPayload, Source, View } from "./types.js" */
 
 /** @type {DrawnCard[]} */
-const cards = [heads, trajectory, changes, thumbnails, attention, position];
+const cards = [heads, trajectory, changes, thumbnails, attention, position, gradients];
 
 /** @type {(source: Source) => void} */
 function redraw(source) {
