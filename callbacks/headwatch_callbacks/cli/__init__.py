@@ -5,8 +5,10 @@ Exit codes: 0 it worked, 1 it failed (the last line says why), 2 it was asked fo
 
 import typer
 
+from headwatch_callbacks.cli.compare import compare
 from headwatch_callbacks.cli.errors import warning_in_one_line
 from headwatch_callbacks.cli.evaluate import evaluate
+from headwatch_callbacks.cli.events import events
 from headwatch_callbacks.cli.export import export
 from headwatch_callbacks.cli.pages import report, serve
 from headwatch_callbacks.cli.pairs import pairs
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.command("eval")(evaluate)
 app.command()(top)
+app.command()(compare)
+app.command()(events)
 app.command()(report)
 app.command()(serve)
 app.command()(export)

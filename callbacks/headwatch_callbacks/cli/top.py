@@ -1,6 +1,5 @@
 """`headwatch top`: the heads that matter most, with error bars, in the terminal."""
 
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,14 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from headwatch_callbacks.cli.cells import new_table, strongest, value_cells
 from headwatch_callbacks.cli.errors import failing_in_one_sentence
 
 if TYPE_CHECKING:
     from headwatch.pictures.cell_map import CellMap
-    from headwatch.record import EffectEntry, Record
+    from headwatch.record import EffectEntry, Record, SeriesChangePoints
 
-_BAR = 8
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _KINDS = ("previous_token", "duplicate_token", "induction")
 
 
@@ -30,7 +28,7 @@ def top(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many heads.")] = 10,
 ) -> None:
-    """Show the heads that matter most, with 95% intervals and what they attend to."""
+    """Show the heads that matter most, with 95% intervals, since when, and what they attend to."""
     with failing_in_one_sentence():
         from headwatch.record import Record
         from headwatch.record.find import only_record
@@ -60,49 +58,72 @@ def _latest(record: "Record", series: str | None, step: int | None) -> "list[Eff
 
 def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
     shown = entry.cell_map()
-    table = Table(
-        title=escape(f"{entry.label}, step {entry.step}"),
-        caption=_caption(entry, shown),
-        title_justify="left",
-    )
-    for name in (shown.dims[-1], "effect", "± 95%", ""):
-        table.add_column(name, justify="right" if name in ("effect", "± 95%") else "left")
-    table.add_column("", min_width=_BAR)  # a bar that was cut short would lie about its head
-    kinds = _attended(record, entry)
+    kinds, series = _attended(record, entry), _change_points(record, entry)
+    caption = _caption(entry, shown) + ("" if series is None else _since_caption(series))
+    columns = [shown.dims[-1], "effect", "± 95%", ""]
+    table = new_table(escape(f"{entry.label}, step {entry.step}"), caption, columns)
+    if series is not None:
+        table.add_column("since step", justify="right")
     for name in kinds:
         table.add_column(name.replace("_", " "), justify="right", style="dim")
-    strongest = shown.ranked()[:count]
-    largest = max((abs(float(shown.values[cell])) for cell in strongest), default=0.0)
-    for cell in strongest:
+    cells, largest = strongest(shown, count)
+    for cell in cells:
+        since = [] if series is None else [_since(series, cell)]
         scores = [f"{float(scores[shown.places(*cell)]):.2f}" for scores in kinds.values()]
-        table.add_row(shown.cell_name(*cell), *_effect(shown, cell, largest), *scores)
+        table.add_row(shown.cell_name(*cell), *value_cells(shown, cell, largest), *since, *scores)
     return table
 
 
-def _effect(shown: "CellMap", cell: tuple[int, int], largest: float) -> list[str]:
-    """A cell's effect, half of its interval's width where it has one, its mark and its bar."""
-    value, margin, marked = float(shown.values[cell]), shown.margin(*cell), shown.marked(*cell)
-    half = f"{margin:.2g}" if isfinite(margin) else "–"
-    return [f"{value:+.4g}", half, "●" if marked else "", _bar(value, largest, marked)]
-
-
 def _caption(entry: "EffectEntry", shown: "CellMap") -> str:
-    estimate = "" if entry.exact else ", first-order"
     pairs = "1 pair" if entry.n == 1 else f"{entry.n} pairs"
-    parts = [f"effect on {entry.metric} over {pairs}{estimate}", f"not intervened {entry.baseline:.4g}"]
+    how = f"effect on {entry.metric} over {pairs}{_estimated(entry)}"
+    parts = [how, f"not intervened {entry.baseline:.4g}"]
     if shown.note:
         parts.append(shown.note)
     parts.append(
         "no intervals from one pair" if shown.significant is None else f"● significant: {shown.marks}"
     )
+    if shown.suspect is not None:
+        parts.append("? interval not to be trusted")
     return escape("; ".join(parts))
 
 
-def _bar(value: float, largest: float, marked: bool) -> str:
-    eighths = round(8 * _BAR * abs(value) / largest) if largest else 0
-    bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
-    colour = "red" if value > 0 else "blue"
-    return f"[{colour if marked else f'dim {colour}'}]{bar}[/]"
+def _estimated(entry: "EffectEntry") -> str:
+    """How an effect was estimated; nothing where it is exact."""
+    if entry.exact:
+        return ""
+    if entry.n_exact is None:
+        return ", first-order"
+    fewest, most = int(entry.n_exact.min()), int(entry.n_exact.max())
+    return f", estimated from {fewest if fewest == most else f'{fewest} to {most}'} exact runs"
+
+
+def _change_points(record: "Record", entry: "EffectEntry") -> "SeriesChangePoints | None":
+    """Since when the heads of a pass have their effects; None where too few passes before it tell."""
+    from headwatch.record import change_points
+
+    if len(entry.dims) > 2:
+        return None
+    try:
+        return change_points(record, label=entry.label, up_to=entry.step)
+    except ValueError:
+        return None
+
+
+def _since(series: "SeriesChangePoints", cell: tuple[int, int]) -> str:
+    """The step of a head's shift and how far off it may be, such as `420 ± 60`; nothing where it may be noise."""
+    at = cell[: len(series.dims)]
+    if not series.found.significant()[at]:
+        return ""
+    step, low, high = (
+        float(values[at]) for values in (series.found.step, series.found.low, series.found.high)
+    )
+    return f"{step:.0f} ± {max(high - step, step - low):.0f}"
+
+
+def _since_caption(series: "SeriesChangePoints") -> str:
+    passes = f"{len(series.steps)} passes"
+    return f"; since: each trajectory's largest shift over {passes}, where it is more than noise, ± its 95% interval"
 
 
 def _attended(record: "Record", entry: "EffectEntry") -> dict:

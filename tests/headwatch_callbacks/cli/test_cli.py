@@ -77,7 +77,7 @@ def checkpoint(folder, step, seed=0):
 
 def test_help_names_every_command():
     shown = run("--help")
-    for command in ("eval", "top", "report", "serve", "export", "pairs"):
+    for command in ("eval", "top", "compare", "events", "report", "serve", "export", "pairs"):
         assert f"│ {command} " in shown
     assert "Exit codes" in shown
 

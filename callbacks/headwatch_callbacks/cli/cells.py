@@ -1,0 +1,43 @@
+"""What the columns of a terminal's table show of a cell: its number, its interval, its mark and a bar."""
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from headwatch.pictures.cell_map import CellMap
+
+BAR = 8
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+RIGHT = ("effect", "change", "± 95%", "before", "after")
+
+
+def new_table(title: str, caption: str, columns: list[str]) -> Table:
+    """A table with these columns and one for the bar."""
+    table = Table(title=title, caption=caption, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if name in RIGHT else "left")
+    table.add_column("", min_width=BAR)  # a bar that was cut short would lie about its head
+    return table
+
+
+def strongest(shown: "CellMap", count: int) -> tuple[list[tuple[int, int]], float]:
+    """The cells with the largest values, and the size of the first of them."""
+    cells = shown.ranked()[:count]
+    return cells, max((abs(float(shown.values[cell])) for cell in cells), default=0.0)
+
+
+def value_cells(shown: "CellMap", cell: tuple[int, int], largest: float) -> list[str]:
+    """A cell's value, half of its interval's width where it has one, its mark and its bar."""
+    value, margin, marked = float(shown.values[cell]), shown.margin(*cell), shown.marked(*cell)
+    half = f"{margin:.2g}" if isfinite(margin) else "–"
+    mark = ("●" if marked else "") + ("?" if shown.is_suspect(*cell) else "")
+    return [f"{value:+.4g}", half, mark, _bar(value, largest, marked)]
+
+
+def _bar(value: float, largest: float, marked: bool) -> str:
+    eighths = round(8 * BAR * abs(value) / largest) if largest else 0
+    bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+    colour = "red" if value > 0 else "blue"
+    return f"[{colour if marked else f'dim {colour}'}]{bar}[/]"
