@@ -36,23 +36,30 @@ class ChangeAlerts:
     def alert(self, result: ProbeResult) -> Alert | None:
         """The alert that a pass is worth; None for the first of a series, and where nothing changed but by noise.
 
-        Passes without pairs, and those of so many values that a record keeps none, are not compared.
-
-        Raises:
-            ValueError: the pass answers another question than the one before, or is on other pairs.
+        Not compared are passes without pairs, those of so many values that a record keeps none, and those that have
+        no pairs in common with the one before.
         """
         if result.effects is None or result.pairs is None:
             return None
         values = per_pair_of(result.effects, result.pairs)
         if not values.kept:
             return None
-        at = {"step": result.step, "epoch": result.epoch, "seconds": result.seconds}
-        entry = entry_of(result.effects, probe=result.probe, label=result.label, **at)
+        entry = entry_of(
+            result.effects,
+            step=result.step,
+            epoch=result.epoch,
+            probe=result.probe,
+            label=result.label,
+            seconds=result.seconds,
+        )
         before = self._last.get(result.label)
         self._last[result.label] = (entry, values)
         if before is None:
             return None
-        change = comparison(before[0], entry, before[1], values)
+        try:
+            change = comparison(before[0], entry, before[1], values)
+        except ValueError:  # an alert less, while numbers and pictures go on
+            return None
         self._count(result.label, change)
         return self._of(change) if change.significant().any() else None
 
