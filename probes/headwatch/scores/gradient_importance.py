@@ -143,7 +143,7 @@ class GradientHeadImportance(Metric):
         self.to(network.device)
         handles = [network.takes_mask.register_forward_pre_hook(self._remember_mask, with_kwargs=True)]
         for layer in range(sizes.n_layers):
-            hook = torch.compiler.disable(partial(self._listen, layer))
+            hook = _Hook(self, layer)
             handles.append(network.output_projection(layer).register_forward_pre_hook(hook))
         return handles
 
@@ -171,6 +171,20 @@ def pause_listening() -> Iterator[None]:
         yield
     finally:
         _paused.reset(token)
+
+
+class _Hook:
+    """Listens to one layer, outside compiled code; it can be pickled with the model that it hangs on."""
+
+    def __init__(self, importance: GradientHeadImportance, layer: int) -> None:
+        self._parts = (importance, layer)
+        self._listen = torch.compiler.disable(partial(importance._listen, layer))
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
+        return self._listen(module, args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, self._parts
 
 
 class _Listen(torch.autograd.Function):
