@@ -22,7 +22,7 @@ FLOORS = {
     ],
     "headwatch_callbacks": [
         ["questions"],
-        ["trackers"],
+        ["background", "trackers"],
         ["checkpoints"],
         ["lightning_trainer"],
         ["hf_trainer"],

@@ -17,6 +17,9 @@ from headwatch.model.architecture import Architecture
 from headwatch.model.eval_mode import eval_mode
 from headwatch.model.find import find_architecture
 from headwatch.page import report
+from headwatch_callbacks.background.device import check_device
+from headwatch_callbacks.background.messages import Precision
+from headwatch_callbacks.background.passes import BackgroundPasses, Taken
 from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
 from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
 from headwatch_callbacks.questions.question import Moment
@@ -33,7 +36,7 @@ class HeadwatchCallback(TrainerCallback):
 
     Args:
         probes: `HeadAblation`, `ActivationPatching`, `AttentionMaps` or any question as a `ProbeCallback`, each with
-            its schedule.
+            its schedule, and in the `background` where it says so.
         record: the folder of the run's record, and of the report at the end; an existing one is added to.
         trackers: what wandb is sent beyond one map a pass, where the Trainer reports to it.
 
@@ -54,6 +57,8 @@ class HeadwatchCallback(TrainerCallback):
         self._network: Architecture | None = None
         self._last: dict[str, int] = {}
         self._failed: set[str] = set()
+        self._background = BackgroundPasses(self._write, self._note, warnings.warn)
+        self._training = False
 
     def __repr__(self) -> str:
         return f"HeadwatchCallback({self.probes}, {str(self.folder)!r})"
@@ -64,16 +69,15 @@ class HeadwatchCallback(TrainerCallback):
         """Open the record, and probe the untrained model.
 
         Raises:
-            ValueError: a sharded training, prompts that can't be used, or alerts of a Trainer without wandb.
+            ValueError: a sharded training, or prompts that can't be used.
         """
         if args.fsdp or args.deepspeed:
             raise ValueError("headwatch can't probe a sharded model (fsdp, deepspeed): use headwatch eval")
-        if self.settings.alerts and "wandb" not in (args.report_to or []):
-            raise ValueError(
-                "Trackers(alerts=True) has no effect: only wandb sends alerts; add it to report_to"
-            )
+        for probe in self.probes:
+            check_device(probe.worker_device)
         if not state.is_world_process_zero:
             return
+        self._training = True
         with preserve_rng():
             self._network = find_architecture(kwargs["model"])
             for probe in self.probes:
@@ -92,6 +96,9 @@ class HeadwatchCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Probe after an optimizer step that is due."""
+        if self._background.has_answer():
+            with preserve_rng():
+                self._background.collect()
         step = state.global_step
         due = [
             probe
@@ -125,6 +132,9 @@ class HeadwatchCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Probe the trained model, write the report, and close."""
+        self._training = False
+        with preserve_rng():
+            self._background.finish()
         self._run([probe for probe in self.probes if probe.schedule.at_end], state)
         if not self._trackers:
             return
@@ -141,19 +151,35 @@ class HeadwatchCallback(TrainerCallback):
         for probe in probes if self._network is not None else ():
             if self._last.get(probe.label) == state.global_step:
                 continue
-            self._last[probe.label] = state.global_step
             with preserve_rng():
-                self._pass(probe, state)
+                taken = self._ask_in_background(probe, _moment(state))
+                if taken is Taken.NOT_HERE:
+                    self._pass(probe, _moment(state))
+            if taken is not Taken.SKIPPED:
+                self._last[probe.label] = state.global_step
 
-    def _pass(self, probe: ProbeCallback, state: TrainerState) -> None:
+    def _ask_in_background(self, probe: ProbeCallback, at: Moment) -> Taken:
+        if probe.worker_device is None or not self._training:
+            return Taken.NOT_HERE
+        assert self._network is not None
+        return self._background.ask(
+            probe.question,
+            self._network.model,
+            at,
+            device=probe.worker_device,
+            precision=Precision.current(self._network.device),
+            failed=partial(self._warn_once, probe.label),
+        )
+
+    def _pass(self, probe: ProbeCallback, at: Moment) -> None:
         assert self._network is not None
         run_pass(
             probe.question,
             self._network.model,
-            Moment(state.global_step, int(state.epoch or 0)),
+            at,
             self._write,
             within=eval_mode(self._network.model),
-            failed=partial(self._warn_once, probe.label),
+            failed=lambda error: self._warn_once(probe.label, repr(error)),
         )
 
     def _check_labels(self, of_probes: Sequence[tuple[str, ...]]) -> None:
@@ -166,14 +192,21 @@ class HeadwatchCallback(TrainerCallback):
         for tracker in self._trackers:
             tracker.write(result)
 
-    def _warn_once(self, label: str, error: Exception) -> None:
+    def _note(self, level: str, message: str) -> None:
+        self._trackers[0].attempt(partial(self._record.note, level, message))
+
+    def _warn_once(self, label: str, error: str) -> None:
         if label not in self._failed:
             self._failed.add(label)
-            warnings.warn(f"the probe {label} failed with {error!r}; training goes on", stacklevel=2)
+            warnings.warn(f"the probe {label} failed with {error}; training goes on", stacklevel=2)
 
     def _report(self) -> Path | None:
         try:
             return report([self.folder], self.folder / "report.html")
         except Exception as error:  # the training is done and must not be lost for the sake of a page
-            self._warn_once("report", error)
+            self._warn_once("report", repr(error))
             return None
+
+
+def _moment(state: TrainerState) -> Moment:
+    return Moment(state.global_step, int(state.epoch or 0))

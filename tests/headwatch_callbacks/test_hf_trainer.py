@@ -11,8 +11,16 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headwatch.ablation import ablate_heads
 from headwatch.record import Record
-from headwatch_callbacks import ActivationPatching, AttentionMaps, GradientImportance, HeadAblation
+from headwatch_callbacks import (
+    ActivationPatching,
+    AttentionMaps,
+    GradientImportance,
+    HeadAblation,
+    ProbeCallback,
+)
 from headwatch_callbacks.hf_trainer import HeadwatchCallback
+from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
+from tests.headwatch_callbacks.background.questions import Waits
 from tests.headwatch_callbacks.trackers.wandb_file import history
 from tests.models import random_ids, random_pairs, tiny_gpt2
 
@@ -97,6 +105,45 @@ def test_results_stand_at_the_trainers_steps_with_its_losses(tmp_path):
     assert record.scalars["loss"].steps.tolist() == sorted(logged)
     assert record.scalars["loss"].values.tolist() == pytest.approx([logged[step] for step in sorted(logged)])
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+class WaitsAtOddSteps(TrainerCallback):
+    def __init__(self, ours):
+        self.ours = ours
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step % 2 == 1:
+            with preserve_rng():  # beartype, which tests run under, draws from Python's own random states
+                self.ours._background.collect(wait=True)
+
+
+def test_in_the_background_training_and_results_are_the_same(tmp_path, plain):
+    front = HeadwatchCallback(probes(every_n_train_steps=2), tmp_path / "front")
+    train(tmp_path, front)
+    back = HeadwatchCallback(probes(every_n_train_steps=2, background=True), tmp_path / "back")
+    assert same(plain, train(tmp_path, WaitsAtOddSteps(back), back))
+    wanted, found = (Record.read(tmp_path / name) for name in ("front", "back"))
+    assert [entry.step for entry in wanted.effects] == [0, 0, 2, 2, 4, 4, 6, 6]
+    assert found.notes == ()
+    for one, other in zip(found.effects, wanted.effects, strict=True):
+        assert (one.step, one.label) == (other.step, other.label)
+        np.testing.assert_allclose(one.mean, other.mean, rtol=0, atol=1e-6)
+    assert [entry.step for entry in found.scores] == [0, 2, 4, 6]
+
+
+def test_the_end_waits_for_the_background_and_what_came_meanwhile_is_counted(tmp_path):
+    gate = tmp_path / "gate"
+
+    class Opens(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            gate.touch()
+
+    probe = ProbeCallback(Waits(gate), every_n_train_steps=3, background=True)
+    train(tmp_path, Opens(), HeadwatchCallback([probe], tmp_path / "run"))
+    record = Record.read(tmp_path / "run")
+    assert [entry.step for entry in record.scores] == [0, 6]
+    [note] = record.notes
+    assert note.message == "the probe says skipped 2 passes in the background: after 3, 6"
 
 
 class Fails(HeadAblation):

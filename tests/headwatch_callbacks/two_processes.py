@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from headwatch_callbacks import ActivationPatching, AttentionMaps, GradientImportance, HeadAblation
+from headwatch_callbacks import (
+    ActivationPatching,
+    AttentionMaps,
+    GradientImportance,
+    HeadAblation,
+    ProbeCallback,
+)
+from tests.headwatch_callbacks.background.questions import Waits
 from tests.headwatch_callbacks.training import Counting, CountingQuestion, Language, batches, trainer
 from tests.models import random_pairs
 
@@ -57,13 +64,27 @@ class SeenByAll(pl.Callback):
         torch.save(pl_module.state_dict(), self.root / f"rank{trainer.global_rank}.pt")
 
 
-def main(devices: int, root: Path, probed: bool) -> None:
-    """Train for three steps, with every callback or with none."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    root.mkdir(exist_ok=True)
+class Opens(pl.Callback):
+    """Lets the waiting question go on when rank 0 has trained; had it waited, it would wait for ever."""
+
+    def __init__(self, gate: Path) -> None:
+        self.gate = gate
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.gate.touch()
+
+
+def probes_of(kind: str, root: Path) -> list[pl.Callback]:
+    """Every callback, a pass in the background that lasts as long as the training, or none."""
+    if kind == "bare":
+        return []
+    if kind == "background":
+        question = Waits(root / "gate")
+        probe = ProbeCallback(question, every_n_train_steps=1, background=True, record=root / "record")
+        return [Opens(question.gate), probe]
     pairs = random_pairs()
-    probes = [
+    return [
         HeadAblation(pairs, metric="loss", every_n_train_steps=2, record=root / "record"),
         ActivationPatching(pairs),
         AttentionMaps(pairs),
@@ -71,13 +92,20 @@ def main(devices: int, root: Path, probed: bool) -> None:
         FailingOnRankZero(every_n_train_steps=1),
         SeenByAll(root),
     ]
+
+
+def main(devices: int, root: Path, kind: str) -> None:
+    """Train for three steps."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    root.mkdir(exist_ok=True)
     settings: dict[str, Any] = {"max_steps": 3, "devices": devices, "use_distributed_sampler": False}
     if devices > 1:
         settings["strategy"] = "ddp_fork"
     module = Alike()
-    trainer(probes if probed else [], root, limit_val_batches=0, **settings).fit(module)
+    trainer(probes_of(kind, root), root, limit_val_batches=0, **settings).fit(module)
     torch.save(module.state_dict(), root / "trained.pt")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "probed")
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

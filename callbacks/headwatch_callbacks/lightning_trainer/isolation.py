@@ -1,7 +1,7 @@
 """What keeps a probe from changing one bit of the training that it looks at."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import lightning.pytorch as pl
 import torch
@@ -29,7 +29,14 @@ def eval_without_trace(trainer: pl.Trainer, pl_module: pl.LightningModule) -> It
 
     `trainer.validate` runs in inference mode, whose tensors can't be used outside it: it is off inside.
     """
-    # A mixed-precision plugin has this context. The others would change the default dtype, and metrics are fp32.
-    autocast = getattr(trainer.precision_plugin, "autocast_context_manager", nullcontext)
-    with torch.inference_mode(False), eval_mode(pl_module), autocast():
+    with torch.inference_mode(False), eval_mode(pl_module), autocast_of(trainer):
         yield
+
+
+def autocast_of(trainer: pl.Trainer) -> AbstractContextManager[None]:
+    """The run's precision."""
+    # A mixed-precision plugin has this context. The others would change the default dtype, and metrics are fp32.
+    context: AbstractContextManager[None] = getattr(
+        trainer.precision_plugin, "autocast_context_manager", nullcontext
+    )()
+    return context

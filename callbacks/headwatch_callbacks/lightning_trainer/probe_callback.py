@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from headwatch.model.architecture import Architecture
 from headwatch.model.find import find_architecture
+from headwatch_callbacks.background.device import background_device, check_device
+from headwatch_callbacks.background.messages import Precision
+from headwatch_callbacks.background.passes import Taken
 from headwatch_callbacks.checkpoints.load import saved_step
-from headwatch_callbacks.lightning_trainer.isolation import eval_without_trace, preserve_rng
+from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import check_strategy, from_rank_zero
 from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
@@ -46,6 +50,7 @@ class ProbeOptions(TrainingOptions, total=False):
     """The arguments of a probe that can look at an untrained model too."""
 
     before_first: bool
+    background: bool | str
 
 
 class ProbeCallback(pl.Callback):
@@ -74,10 +79,13 @@ class ProbeCallback(pl.Callback):
         model: where the GPT-2 is in the LightningModule, such as `net.gpt`; needed where it holds several.
         record: the folder of the run's record, the same for all probes of a trainer; by default a new one in
             `headwatch_runs` under the trainer's `default_root_dir`.
+        background: True has another process on this machine's cores ask the question of a copy of the weights, or
+            `"cuda:1"` on that GPU, while training goes on; see `headwatch_callbacks.background`.
 
     Attributes:
         label: what tells this probe from all others of a run; with one metric, the name of its series.
-        seconds: wall time that this callback's passes took in the current or last stage.
+        worker_device: where `background` passes run; None where they run in the training itself.
+        seconds: wall time by which this callback held up the current or last stage.
 
     Raises:
         ValueError: options that contradict each other or can't take effect.
@@ -97,14 +105,22 @@ class ProbeCallback(pl.Callback):
         at_end: bool = True,
         model: str | None = None,
         record: str | Path | None = None,
+        background: bool | str = False,
     ) -> None:
+        if background and not self.asks_frozen_models:
+            raise ValueError(
+                f"background can't take effect: {type(self).__name__} listens to the training's own backward pass"
+            )
         self.question, self.label = question, question.identity
         self.schedule = Schedule(
             every_n_train_steps, every_n_epochs, on_validation, log_spaced, before_first, at_end
         )
         self.model = model
         self.record = None if record is None else Path(record)
+        self.background = background
         self.seconds = 0.0
+        self.worker_device = background_device(background)
+        self._training = False
         self._network: Architecture | None = None
         self._steps_seen = 0
         self._log_spaced: tuple[int, ...] = ()
@@ -137,6 +153,7 @@ class ProbeCallback(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what could never work."""
         check_strategy(trainer)
+        check_device(self.worker_device)
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
         _record_folder(trainer)
         if stage == "fit":
@@ -144,7 +161,7 @@ class ProbeCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the record, and probe the untrained model."""
-        self._steps_seen = trainer.global_step
+        self._steps_seen, self._training = trainer.global_step, True
         if self.schedule.log_spaced is not None:
             self._log_spaced = self.schedule.log_spaced_steps(trainer.estimated_stepping_batches)
         self._begin(trainer, pl_module)
@@ -155,6 +172,7 @@ class ProbeCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Probe after an optimizer step that is due; a micro-batch that took no step is passed by."""
+        self._collect(trainer)
         before, self._steps_seen = self._steps_seen, trainer.global_step
         if trainer.global_step == before:
             return
@@ -186,7 +204,11 @@ class ProbeCallback(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the trained model."""
-        if self.schedule.at_end and self._probed_after != trainer.global_step:
+        self._finish_background(trainer)
+        if (
+            self.schedule.at_end
+            and from_rank_zero(trainer, lambda: self._probed_after) != trainer.global_step
+        ):
             self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -217,7 +239,7 @@ class ProbeCallback(pl.Callback):
             run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer))
 
     def _end(self, trainer: pl.Trainer) -> None:
-        self._network = None
+        self._network, self._training = None, False
         if self is _siblings(trainer)[-1]:
             with preserve_rng():
                 run_of(trainer).close()
@@ -236,9 +258,16 @@ class ProbeCallback(pl.Callback):
         return loss_step(trainer, batch_over=True) if self._checkpoint_step is None else self._checkpoint_step
 
     def put_question(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
-        """Ask the question once, on rank 0, and let every rank know what sums its answers up."""
-        self._probed_after = trainer.global_step
+        """Ask the question once, on rank 0, and let every rank know what sums its answers up.
+
+        In the background nobody waits, and so no rank hears what sums them up.
+        """
         with preserve_rng(), self._timed(run_of(trainer)):
+            if self.worker_device is not None and self._training:
+                if trainer.is_global_zero:
+                    self._ask_in_background(trainer, pl_module, step, self.worker_device)
+                return
+            self._probed_after = trainer.global_step
             found = from_rank_zero(trainer, lambda: self._ask(trainer, pl_module, step))
             for label, summary in found.items():
                 run_of(trainer).monitor(trainer, label, summary)
@@ -254,12 +283,47 @@ class ProbeCallback(pl.Callback):
                 run_of(trainer).write,
                 within=eval_without_trace(trainer, pl_module),
                 progress=progress,
-                failed=lambda error: self._warn_once(trainer, step, error),
+                failed=lambda error: self._warn_once(trainer, step, f"{type(error).__name__}: {error}"),
             )
         return {answer.label: answer.scalars for answer in answers}
 
-    def _warn_once(self, trainer: pl.Trainer, step: int, error: Exception) -> None:
-        message = f"the probe {self.label} failed after step {step}: {type(error).__name__}: {error}"
+    def _ask_in_background(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, device: torch.device
+    ) -> None:
+        assert self._network is not None
+        with autocast_of(trainer):
+            precision = Precision.current(self._network.device)
+        taken = run_of(trainer).background.ask(
+            self.question,
+            self._network.model,
+            Moment(step, trainer.current_epoch),
+            device=device,
+            precision=precision,
+            failed=lambda error: self._warn_once(trainer, step, error),
+        )
+        if taken is Taken.NOT_HERE:
+            self._ask(trainer, pl_module, step)
+        if taken is not Taken.SKIPPED:
+            self._probed_after = trainer.global_step
+
+    def _collect(self, trainer: pl.Trainer) -> None:
+        """Hand on what came of passes in the background."""
+        background = run_of(trainer).background
+        if background.has_answer():
+            with preserve_rng(), self._timed(run_of(trainer)):
+                background.collect()
+
+    def _finish_background(self, trainer: pl.Trainer) -> None:
+        """Wait for the last passes in the background; what is asked from now on is asked here."""
+        self._training = False
+        background = run_of(trainer).background
+        for asked in background.under_way:
+            rank_zero_info(f"headwatch waits for {asked.question.identity} of step {asked.at.step}")
+        with preserve_rng(), self._timed(run_of(trainer)):
+            background.finish()
+
+    def _warn_once(self, trainer: pl.Trainer, step: int, error: str) -> None:
+        message = f"the probe {self.label} failed after step {step}: {error}"
         run_of(trainer).note("warning", message)
         if not self._failed:
             self._failed = True

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from headwatch.model.architecture import Sizes
 from headwatch.page import report
+from headwatch_callbacks.background.passes import BackgroundPasses
 from headwatch_callbacks.lightning_trainer.ranks import from_rank_zero
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.trackers import GuardedTracker, trackers_for
@@ -25,6 +26,7 @@ class Run:
     Attributes:
         folder: the folder of the record; None before it is opened and under `fast_dev_run`, which writes none.
         seconds: wall time of passes and of writing their results, since the stage started.
+        background: the passes that other processes answer.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,7 @@ class Run:
         self._last_loss_step = -1
         self._monitored: set[str] = set()
         self._owners: dict[str, object] = {}
+        self.background = BackgroundPasses(self.write, self.note, _warn)
 
     def open(self, trainer: pl.Trainer, sizes: Sizes, record: Path | None) -> None:
         """Open the record and the trackers; does nothing while they are open.
@@ -131,6 +134,7 @@ class Run:
     def close(self) -> None:
         """Let every tracker send what comes at the end, with the run's report, and close the record."""
         self.stop_clock()
+        self.background.close()
         written = self._write_report() if self._trackers else None
         for tracker in self._trackers:
             tracker.finish(written)
@@ -159,6 +163,10 @@ class Run:
                 f"headwatch writes nothing more into the record in {self.folder}, which failed with"
                 f" {type(error).__name__}: {error}; training goes on"
             )
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    rank_zero_warn(message, category=category)
 
 
 _RUNS: WeakKeyDictionary[pl.Trainer, Run] = WeakKeyDictionary()

@@ -41,6 +41,20 @@ def test_two_processes_find_what_one_finds_and_train_as_they_do_without_probes(t
     assert all(torch.equal(probed[name], bare[name]) for name in bare)
 
 
+def test_nobody_waits_for_a_pass_in_the_background_until_the_end(tmp_path):
+    runs = [run(2, tmp_path / "back", "background"), run(2, tmp_path / "without", "bare")]
+    for each in runs:
+        said, _ = each.communicate(timeout=180)
+        assert each.returncode == 0, said
+    record = Record.read(tmp_path / "back" / "record")
+    assert [entry.step for entry in record.scores] == [0, 2]
+    assert [note.message for note in record.notes] == [
+        "the probe says skipped 3 passes in the background: after 0, 1, 2"
+    ]
+    probed, bare = (torch.load(tmp_path / name / "trained.pt") for name in ("back", "without"))
+    assert all(torch.equal(probed[name], bare[name]) for name in bare)
+
+
 @pytest.mark.parametrize("name", ["FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy"])
 def test_a_strategy_that_splits_the_model_is_refused(name):
     trainer = SimpleNamespace(strategy=type(name, (), {})())

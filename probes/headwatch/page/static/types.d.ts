@@ -48,8 +48,7 @@ export interface Packed {
   data: string;
 }
 
-/** What a series asked, and of which cells. */
-export interface Asked {
+export interface SeriesPayload {
   label: string;
   probe: string;
   site: string;
@@ -61,9 +60,6 @@ export interface Asked {
   shape: number[];
   /** The places of the axes that don't count from 0. */
   coords: Record<string, number[]>;
-}
-
-export interface SeriesPayload extends Asked {
   total: number;
   steps: number[];
   n: number[];
@@ -94,53 +90,6 @@ export interface EstimatesPayload {
   covariate: (string | null)[];
   /** The share of the variance over pairs that it explains. */
   explained: Packed;
-}
-
-/** What the effects on every pair say of a series. */
-export interface FindingsPayload extends Asked {
-  changes: ChangePayload[];
-  shifts: Shift[];
-  events: ChangeEvent[];
-  /** How many passes were compared with the one before, and how many events chance would give. */
-  comparisons: number;
-  by_chance: number | null;
-}
-
-export interface ChangePayload {
-  before: number;
-  after: number;
-  mean: Packed;
-  half: Packed;
-  /** A bit per cell, whether its change is more than noise. */
-  marks: string;
-  by_chance: number | null;
-}
-
-/** The change from one pass to another, pair by pair. */
-export interface PairedChange {
-  mean: Float32Array;
-  half: Float32Array;
-  marks: Uint8Array;
-  byChance: number | null;
-}
-
-/** When a cell's effect shifted, by steps, and what it was before and after. */
-export interface Shift {
-  cell: number;
-  step: number;
-  low: number;
-  high: number;
-  before: number;
-  after: number;
-}
-
-/** A change from one pass to the next that is more than noise. */
-export interface ChangeEvent {
-  before: number;
-  after: number;
-  place: Place;
-  change: number;
-  half: number;
 }
 
 /** How a pass was estimated. */
@@ -229,8 +178,6 @@ export interface RunPayload {
   prompts: Prompts[];
   notes: { level: string; message: string }[];
   problems: string[];
-  /** A report's; a live page asks for them. */
-  findings?: FindingsPayload[];
 }
 
 /** Where runs come from. */
@@ -243,7 +190,6 @@ export interface Source {
   wanted: () => Run[];
   start: () => unknown;
   maps: (run: Run, frame: Frame) => Promise<FramePayload>;
-  findings: (run: Run) => Promise<FindingsPayload[]>;
 }
 
 /** A colour scale. */

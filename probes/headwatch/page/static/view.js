@@ -18,7 +18,6 @@ const NO_SOURCE = {
   maps: async () => {
     throw new Error("there are no runs");
   },
-  findings: async () => [],
 };
 
 /** @type {View} */
