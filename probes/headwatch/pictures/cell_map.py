@@ -12,6 +12,7 @@ from headwatch.statistics.intervals import Numbers, interval, p_values
 from headwatch.statistics.multiple_testing import benjamini_hochberg
 
 Q = 0.05  # the false discovery rate at which pictures mark heads
+SUSPECT = "▨ interval not to be trusted"  # what stripes in a picture mean
 Values = Float[np.ndarray, "row column"]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headwatch.pictures.cell_map import CellMap
+from headwatch.pictures.cell_map import SUSPECT, CellMap
 from headwatch.pictures.colours import (
     DIVERGING,
     FAINT,
@@ -28,7 +28,8 @@ _MOST_SEPARATE = 48  # rows or columns with a line between them
 
 
 def draw(shown: CellMap, *, title: str, unit: str, ax: "Axes | None" = None, signed: bool = True) -> "Axes":
-    """Draw a map: colour for the value, with 0 in the middle, and a dot where it is significant.
+    """Draw a map: colour for the value, with 0 in the middle; a dot where it is significant; stripes where its interval
+    is not to be trusted.
 
     Args:
         shown: what to draw.
@@ -51,6 +52,7 @@ def draw(shown: CellMap, *, title: str, unit: str, ax: "Axes | None" = None, sig
         interpolation="nearest",
     )
     _label_axes(axes, shown)
+    _hatch(axes, shown, limit)
     _mark(axes, shown, limit)
     axes.set_title(title, fontsize=10, color=INK, parse_math=False)
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
@@ -115,8 +117,10 @@ def _label_axes(axes: "Axes", shown: CellMap) -> None:
     below = [shown.dims[1]] if len(shown.dims) > 1 else []
     if shown.note:
         below.append(shown.note)
-    if shown.significant is not None and shown.significant.any():
+    if _any(shown.significant):
         below.append(f"● significant: {shown.marks}".replace(" over", "\nover"))
+    if _any(shown.suspect):
+        below.append(SUSPECT)
     axes.set_xlabel("\n".join(below), color=FAINT, fontsize=8)
     axes.tick_params(length=0)
     if max(shown.values.shape) <= _MOST_SEPARATE:
@@ -126,6 +130,24 @@ def _label_axes(axes: "Axes", shown: CellMap) -> None:
         axes.tick_params(which="minor", length=0)
     for side in axes.spines.values():
         side.set_visible(False)
+
+
+def _hatch(axes: "Axes", shown: CellMap, limit: float) -> None:
+    """Stripes over the cells whose intervals are not to be trusted."""
+    from matplotlib.patches import Rectangle
+
+    if shown.suspect is None:
+        return
+    for row, column in np.argwhere(shown.suspect):
+        ink = ink_on(diverging(shown.values[row, column : column + 1], limit)[0])
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(
+            Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=ink, linewidth=0, alpha=0.5)
+        )
+
+
+def _any(flags: np.ndarray | None) -> bool:
+    return flags is not None and bool(flags.any())
 
 
 def _mark(axes: "Axes", shown: CellMap, limit: float) -> None:

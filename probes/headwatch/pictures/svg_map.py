@@ -4,10 +4,10 @@ from html import escape
 
 import numpy as np
 
-from headwatch.pictures.cell_map import CellMap
+from headwatch.pictures.cell_map import SUSPECT, CellMap
 from headwatch.pictures.colours import FAINT, INK, diverging, ink_on, largest
 
-_TOP, _FOOT = 52, 62
+_TOP = 52
 _MOST_CELLS = 4096  # beyond that a table of the strongest is shown
 _TEXT = 'font-family="system-ui, sans-serif" font-size="11"'
 
@@ -27,12 +27,14 @@ def svg_map(shown: CellMap, *, title: str, unit: str) -> str:
     left = 14 + 7 * max(len(label) for label in [shown.dims[0], *shown.labels(0)])
     width = max(left + columns * side + 10, 480)
     bottom = _TOP + rows * side
+    caption = _caption(shown, unit)
+    height = bottom + 14 + 16 * max(len(caption), 3)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom + _FOOT}" {_TEXT}>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {_TEXT}>',
         _text(4, 14, title, INK, "start"),
         *_axes(shown, side, left),
         *(_cell(shown, row, column, side, left) for row, column in np.ndindex(rows, columns)),
-        *_caption(shown, unit, bottom),
+        *(_text(4, bottom + 18 + 16 * at, line, FAINT, "start") for at, line in enumerate(caption)),
         "</svg>",
     ]
     return "".join(parts)
@@ -44,7 +46,9 @@ def numbers_of(shown: CellMap, row: int, column: int) -> str:
     if shown.low is None or shown.high is None or np.isnan(shown.low[row, column]):
         return words
     ends = f"{shown.low[row, column]:+.3g} to {shown.high[row, column]:+.3g}"
-    return f"{words}, 95 % interval {ends}{', significant' if shown.marked(row, column) else ''}"
+    significant = ", significant" if shown.marked(row, column) else ""
+    suspect = ", not to be trusted" if shown.is_suspect(row, column) else ""
+    return f"{words}, 95 % interval {ends}{suspect}{significant}"
 
 
 def _cell(shown: CellMap, row: int, column: int, side: int, margin: int) -> str:
@@ -55,9 +59,18 @@ def _cell(shown: CellMap, row: int, column: int, side: int, margin: int) -> str:
     square = (
         f'<rect x="{left}" y="{top}" width="{side - 1}" height="{side - 1}" fill="{fill}">{tooltip}</rect>'
     )
+    if shown.is_suspect(row, column):
+        square += _stripes(left, top, side - 1, ink_on(colour))
     if not shown.marked(row, column):
         return square
     return square + _dot(left + (side - 1) / 2, top + (side - 1) / 2, max(1.2, side / 11), ink_on(colour))
+
+
+def _stripes(left: int, top: int, side: int, stroke: str) -> str:
+    half = side / 2
+    short = [f"M{x} {y}l{half} {-half}" for x, y in ((left, top + half), (left + half, top + side))]
+    lines = "".join([*short, f"M{left} {top + side}l{side} {-side}"])
+    return f'<path d="{lines}" stroke="{stroke}" stroke-opacity="0.5" fill="none" pointer-events="none"/>'
 
 
 def _dot(x: int | float, y: int | float, radius: float, fill: str) -> str:
@@ -80,13 +93,16 @@ def _axes(shown: CellMap, side: int, left: int) -> list[str]:
     return [*rows, *columns, *names]
 
 
-def _caption(shown: CellMap, unit: str, bottom: int) -> list[str]:
+def _caption(shown: CellMap, unit: str) -> list[str]:
     limit = largest(shown.values)
-    scale = f"{unit}: blue −{limit:.3g}, white 0, red +{limit:.3g}"
-    lines = [scale, shown.note] if shown.note else [scale]
+    lines = [f"{unit}: blue −{limit:.3g}, white 0, red +{limit:.3g}"]
+    if shown.note:
+        lines.append(shown.note)
     if shown.significant is not None:
         lines.append(f"● significant: {shown.marks}")
-    return [_text(4, bottom + 18 + 16 * at, line, FAINT, "start") for at, line in enumerate(lines)]
+    if shown.suspect is not None and shown.suspect.any():
+        lines.append(SUSPECT)
+    return lines
 
 
 def _text(x: int | float, y: int | float, text: str, fill: str, anchor: str) -> str:

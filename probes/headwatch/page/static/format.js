@@ -95,7 +95,8 @@ export function seriesTitle(series) {
 export function estimateLines(series, index, cell) {
   const { estimate, n } = series.points[index];
   if (!estimate || !series.estimated(index, cell)) return [];
-  const names = estimate.covariate?.split("+").map((name) => name.trim().replaceAll("_", " ")) ?? [];
+  const all = estimate.covariate?.split("+").map((name) => name.trim().replaceAll("_", " ")) ?? [];
+  const names = all.filter((name) => name && name !== "none");
   const known = names.length ? [`covariate${names.length > 1 ? "s" : ""} ${names.join(" + ")}`] : [];
   const explained = estimate.explained[cell];
   const share = Number.isFinite(explained) ? [`R² ${explained.toFixed(2)}`] : [];
