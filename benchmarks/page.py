@@ -47,7 +47,7 @@ def main() -> None:
     if chromium is None:
         raise SystemExit("no chromium on PATH: install Debian's package chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        run = write_run(Path(folder) / "run", passes=1000, every=2, frames=20)
+        run = write_run(Path(folder) / "run", passes=1000, every=2, frames=20, per_pair=True)
         file = report([run], Path(folder) / "report.html")
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         results = []

@@ -69,10 +69,14 @@ class HeadwatchCallback(TrainerCallback):
         """Open the record, and probe the untrained model.
 
         Raises:
-            ValueError: a sharded training, or prompts that can't be used.
+            ValueError: a sharded training, prompts that can't be used, or alerts of a Trainer without wandb.
         """
         if args.fsdp or args.deepspeed:
             raise ValueError("headwatch can't probe a sharded model (fsdp, deepspeed): use headwatch eval")
+        if self.settings.alerts and "wandb" not in (args.report_to or []):
+            raise ValueError(
+                "Trackers(alerts=True) has no effect: only wandb sends alerts; add it to report_to"
+            )
         for probe in self.probes:
             check_device(probe.worker_device)
         if not state.is_world_process_zero:

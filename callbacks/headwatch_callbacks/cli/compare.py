@@ -76,8 +76,6 @@ def _caption(change: "Comparison") -> str:
     parts = [f"change of the effect on {change.after.metric}, pair by pair"]
     if shown.note:
         parts.append(shown.note)
-    if shown.significant is None:
-        return escape("; ".join([*parts, "no intervals from one pair"]))
     marked, chance = int(change.significant().sum()), change.expected_by_chance()
     parts.append(f"● more than noise: {shown.marks}")
     parts.append(f"{marked} of {shown.n_tested} marked, {chance:.2g} by chance if nothing had changed")

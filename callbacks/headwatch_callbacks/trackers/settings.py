@@ -14,13 +14,19 @@ class Trackers(pl.Callback):
         mosaic_every: draw every n-th set of attention maps; the last one is always drawn.
         pictures_at_full_rate: so many pictures a probe are drawn at every pass, as many again at every second pass,
             and so on: hosted trackers slow down beyond 1,000 files a run. The last pass is always drawn.
+        alerts: Weights & Biases sends an alert for each pass in which a head changed since the one before by more than
+            noise. One in 20 passes would alert by chance if nothing changed; each alert says how many marks that makes.
 
     Raises:
         ValueError: a number below 1.
     """
 
     def __init__(
-        self, per_head: bool | None = None, mosaic_every: int = 5, pictures_at_full_rate: int = 100
+        self,
+        per_head: bool | None = None,
+        mosaic_every: int = 5,
+        pictures_at_full_rate: int = 100,
+        alerts: bool = False,
     ) -> None:
         for name, value in (("mosaic_every", mosaic_every), ("pictures_at_full_rate", pictures_at_full_rate)):
             if value < 1:
@@ -28,6 +34,7 @@ class Trackers(pl.Callback):
         self.per_head = per_head
         self.mosaic_every = mosaic_every
         self.pictures_at_full_rate = pictures_at_full_rate
+        self.alerts = alerts
 
     def __repr__(self) -> str:
         return f"Trackers({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
@@ -36,11 +43,16 @@ class Trackers(pl.Callback):
         """Refuse a Trainer in which these settings could not take effect.
 
         Raises:
-            ValueError: the Trainer has no logger.
+            ValueError: the Trainer has no logger, or alerts are wanted and none of them is a WandbLogger.
         """
         if not trainer.loggers:
             raise ValueError(
                 "Trackers(...) has no effect: this Trainer has no logger; give it one or leave it out"
+            )
+        kinds = {kind.__name__ for logger in trainer.loggers for kind in type(logger).__mro__}
+        if self.alerts and not kinds & {"WandbLogger", "DummyLogger"}:
+            raise ValueError(
+                "Trackers(alerts=True) has no effect: only a WandbLogger sends alerts, and this Trainer has none"
             )
 
 

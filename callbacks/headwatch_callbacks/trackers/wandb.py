@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.trackers.alerts import ChangeAlerts
 from headwatch_callbacks.trackers.content import Pictures, summary
 from headwatch_callbacks.trackers.importance import TABLE_COLUMNS
 from headwatch_callbacks.trackers.picture_tracker import PictureTracker, all_rows
@@ -42,7 +43,7 @@ class WandbTracker(PictureTracker):
 
     Args:
         logger: the Trainer's WandbLogger; its run is started at the first pass, not before.
-        settings: per-head series are sent only when `per_head=True`.
+        settings: per-head series are sent only when `per_head=True`, alerts only when `alerts=True`.
         x: the name under which the logger sends the step.
     """
 
@@ -53,6 +54,7 @@ class WandbTracker(PictureTracker):
         self._x = x
         self._defined = False
         self._report: Path | None = None
+        self._alerts = ChangeAlerts() if settings.alerts else None
 
     def _send_pass(self, result: ProbeResult, values: dict[str, float], pictures: Pictures) -> None:
         if not self._defined:
@@ -60,6 +62,9 @@ class WandbTracker(PictureTracker):
                 self.logger.experiment.define_metric(names, step_metric=self._x)
             self._defined = True
         self.logger.log_metrics({"epoch": result.epoch, **values, **_images(pictures)}, step=result.step)
+        alert = None if self._alerts is None else self._alerts.alert(result)
+        if alert is not None:
+            self.logger.experiment.alert(title=alert.title, text=alert.text)
 
     def _send_pictures(self, pictures: Pictures, step: int) -> None:
         self.logger.log_metrics(_images(pictures), step=step)

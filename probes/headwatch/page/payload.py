@@ -7,20 +7,16 @@ however small the series. Attention maps stay in the record's bytes, deflated. 1
 import base64
 import math
 import zlib
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from headwatch.cell_names import counted
 from headwatch.page.packed import number
-from headwatch.page.series_payload import has_error, is_first_order, series_payload
+from headwatch.page.series_payload import has_error, keyframes, same_question, series_payload
 from headwatch.record import AttentionEntry, EffectEntry, PromptEntry, Record, ScoreEntry, Series
-from headwatch.record.coords import coords_to_json
 from headwatch.record.reader import read_packed
-
-Item = TypeVar("Item")
 
 
 def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
@@ -31,7 +27,7 @@ def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
         budget: the most bytes that the values of all effects and scores may take; where they would take more,
             steps are left out evenly, the first and the last kept. None keeps all.
     """
-    groups = [*_effect_groups(record.effects), *_score_groups(record.scores)]
+    groups = [*same_question(record.effects), *_score_groups(record.scores)]
     limits = [len(group) for group in groups] if budget is None else _limits(groups, budget)
     return {
         "name": record.name,
@@ -71,29 +67,10 @@ def maps_payload(record: Record, entry: AttentionEntry, prompts: int | None = No
     return frame_payload(entry) | shown | {"heads": heads, "maps": base64.b64encode(data).decode()}
 
 
-def keyframes(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most `limit` items, evenly spaced, the first and the last among them."""
-    if len(items) <= limit:
-        return list(items)
-    if limit < 2:
-        return [items[-1]][:limit]
-    return [items[round(i * (len(items) - 1) / (limit - 1))] for i in range(limit)]
-
-
-def _effect_groups(entries: Iterable[EffectEntry]) -> list[list[EffectEntry]]:
-    def what(entry: EffectEntry) -> tuple[Any, ...]:
-        # A label that changed its question, its shape or its places between passes is shown as two series.
-        asked = (entry.label, entry.probe, entry.site, entry.kind, entry.metric, str(is_first_order(entry)))
-        return (*asked, *entry.dims, *map(str, entry.mean.shape), str(coords_to_json(entry.coords)))
-
-    ordered = sorted(entries, key=what)
-    return [sorted(group, key=lambda entry: entry.step) for _, group in groupby(ordered, what)]
-
-
 def _score_groups(entries: Iterable[ScoreEntry]) -> list[list[EffectEntry]]:
     """Scores as effects without error bars: one series a score."""
     flat = [_score_entry(entry, name) for entry in entries for name in entry.scores]
-    return _effect_groups(flat)
+    return same_question(flat)
 
 
 def _score_entry(entry: ScoreEntry, name: str) -> EffectEntry:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from headwatch.page.assemble import assemble, embed
-from headwatch.page.payload import keyframes, maps_payload, run_payload
+from headwatch.page.findings import findings_payload
+from headwatch.page.payload import maps_payload, run_payload
+from headwatch.page.series_payload import keyframes
 from headwatch.record import AttentionEntry, Record
 
 FRAMES = 20
@@ -52,7 +54,7 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
 
 
 def _run(record: Record, runs: int) -> dict[str, Any]:
-    payload = run_payload(record, VALUES_BUDGET // runs)
+    payload = run_payload(record, VALUES_BUDGET // runs) | {"findings": findings_payload(record)}
     left = SIZE_BUDGET // runs - len(embed(payload))
     frames, problems = _frames(record, max(left, LEAST_MAPS_BUDGET // runs))
     return payload | {"frames": frames, "problems": payload["problems"] + problems}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headwatch.page.findings import findings_payload
 from headwatch.page.payload import maps_payload, run_payload
 from headwatch.record import AttentionEntry, Entry, Record, Tail
 from headwatch.record.description import read_description
@@ -68,6 +69,18 @@ class Runs:
         record = _record(run, fresh, new_problems)
         payload = run_payload(record)
         return {"payload": payload, "cursor": cursor}
+
+    def findings(self, number: int) -> list[dict[str, Any]]:
+        """What the effects on every pair say, of all that is known of a run.
+
+        Raises:
+            LookupError: there is no run of that number.
+            ValueError: its description is damaged.
+        """
+        with self._lock:
+            run = self._run(number)
+            entries = list(run.entries)
+        return findings_payload(_record(run, entries, []))
 
     def frame(self, number: int, step: int, label: str) -> dict[str, Any]:
         """The attention maps of a step and series.

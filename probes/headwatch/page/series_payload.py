@@ -1,7 +1,8 @@
 """The passes of one question as the page wants them: values, intervals, marks, and what is estimated."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +13,8 @@ from headwatch.record.coords import coords_to_json
 from headwatch.statistics.intervals import p_values, t_factor
 from headwatch.statistics.multiple_testing import benjamini_hochberg
 
+Item = TypeVar("Item")
+
 
 def series_payload(entries: Sequence[EffectEntry], total: int) -> dict[str, Any]:
     """Passes of one question, in the order of their steps.
@@ -20,23 +23,47 @@ def series_payload(entries: Sequence[EffectEntry], total: int) -> dict[str, Any]
         entries: the passes to show.
         total: how many there are, some of which may have been left out.
     """
-    first = entries[0]
-    question = {name: getattr(first, name) for name in ("label", "probe", "site", "kind", "metric", "dims")}
     per_pass = ("baseline", "clean", "corrupted", "seconds", "cost", "overhead")
     return {
-        **question,
-        "first_order": is_first_order(first),
-        "shape": first.mean.shape,
-        "coords": coords_to_json(first.coords),
+        **question_payload(entries[0]),
         "total": total,
         "steps": [entry.step for entry in entries],
         "n": [entry.n for entry in entries],
         **{name: [number(getattr(entry, name)) for entry in entries] for name in per_pass},
         "mean": halves([entry.mean for entry in entries]),
-        "half": halves(_half_widths(entries)) if has_error(entries) else None,
+        "half": halves([*_half_widths(entries)]) if has_error(entries) else None,
         "marks": _marks(entries) if has_error(entries) else None,
         "estimates": _estimates(entries),
     }
+
+
+def question_payload(entry: EffectEntry) -> dict[str, Any]:
+    """What a pass asked and of which cells; the page tells series apart by it."""
+    names = ("label", "probe", "site", "kind", "metric", "dims")
+    cells = {"shape": entry.mean.shape, "coords": coords_to_json(entry.coords)}
+    return {name: getattr(entry, name) for name in names} | {"first_order": is_first_order(entry)} | cells
+
+
+def same_question(entries: Iterable[EffectEntry]) -> list[list[EffectEntry]]:
+    """Passes by what they asked, each by step.
+
+    A label that changed its question, its shape or its places between passes is shown as two series.
+    """
+
+    def asked(entry: EffectEntry) -> str:
+        return str(question_payload(entry))
+
+    ordered = sorted(entries, key=asked)
+    return [sorted(group, key=lambda entry: entry.step) for _, group in groupby(ordered, asked)]
+
+
+def keyframes(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` items, evenly spaced, the first and the last among them."""
+    if len(items) <= limit:
+        return list(items)
+    if limit < 2:
+        return [items[-1]][:limit]
+    return [items[round(i * (len(items) - 1) / (limit - 1))] for i in range(limit)]
 
 
 def is_first_order(entry: EffectEntry) -> bool:
@@ -50,21 +77,28 @@ def has_error(entries: Sequence[EffectEntry]) -> bool:
 
 
 def _degrees_of_freedom(entry: EffectEntry) -> Float[np.ndarray, "..."]:
-    # One number for a whole pass is a hundred times faster to look up than the same number for each cell.
-    own = entry.degrees_of_freedom
-    return np.array([max(entry.n - 1, 0)], np.float64) if own is None else own.ravel().astype(np.float64)
+    return entry.t_degrees_of_freedom.ravel().astype(np.float64)
 
 
-def _half_widths(entries: Sequence[EffectEntry]) -> list[Float[np.ndarray, " cell"]]:
-    """How far each cell's 95 % interval reaches to either side."""
-    return [t_factor(_degrees_of_freedom(entry)) * entry.stderr.ravel() for entry in entries]
+def interval_half(
+    stderr: Float[np.ndarray, "*dims"], degrees_of_freedom: Float[np.ndarray, "*dims"]
+) -> Float[np.ndarray, "*dims"]:
+    """How far each 95 % interval reaches to either side."""
+    # Student's t is slow to look up, and most cells of most passes have the same.
+    freedom, place = np.unique(degrees_of_freedom, return_inverse=True)
+    return np.asarray(t_factor(freedom)[place.reshape(stderr.shape)] * stderr)
+
+
+def _half_widths(entries: Sequence[EffectEntry]) -> Float[np.ndarray, "step cell"]:
+    stderr = np.stack([entry.stderr.ravel() for entry in entries])
+    return interval_half(stderr, np.stack([_degrees_of_freedom(entry) for entry in entries]))
 
 
 def _marks(entries: Sequence[EffectEntry]) -> list[str]:
     """A bit per cell: whether it stands out at a false discovery rate of 5 %."""
     mean = np.stack([entry.mean.ravel() for entry in entries])
     stderr = np.stack([entry.stderr.ravel() for entry in entries])
-    freedom = np.stack([np.broadcast_to(_degrees_of_freedom(entry), mean.shape[1:]) for entry in entries])
+    freedom = np.stack([_degrees_of_freedom(entry) for entry in entries])
     return [bits(benjamini_hochberg(p, 0.05)) for p in p_values(mean, stderr, freedom)]
 
 

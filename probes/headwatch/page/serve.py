@@ -163,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
                 answer: Any = runs.listed()
             elif path == "/run":
                 answer = runs.update(_whole(query, "id"), _whole(query, "after"))
+            elif path == "/findings":
+                answer = runs.findings(_whole(query, "id"))
             elif path == "/frame":
                 answer = runs.frame(_whole(query, "id"), _whole(query, "step"), query.get("label", [""])[0])
             else:

@@ -1,23 +1,32 @@
-"""What tells one set of prompt pairs from another: a hash of all that an effect on them depends on."""
+"""What tells one prompt pair from another: a hash of all that an effect on it depends on."""
 
 import hashlib
 import json
+from collections import Counter
+
+import numpy as np
+from jaxtyping import UInt64
 
 from headwatch.prompts.pairs import PromptPairs
 
 
-def fingerprint(pairs: PromptPairs) -> str:
-    """The SHA-256 of the pairs' tokens, answers, foils and positions, in their order; padding plays no part."""
+def fingerprints(pairs: PromptPairs) -> UInt64[np.ndarray, " pair"]:
+    """The first 64 bits of the SHA-256 of each pair's tokens, answers, foils and position; padding plays no part.
+
+    A pair that is there several times has a fingerprint each time.
+    """
     answers = pairs.answer[:, None] if pairs.answer_set is None else pairs.answer_set
     foils = pairs.foil[:, None] if pairs.foil_set is None else pairs.foil_set
     columns = (pairs.lengths, pairs.position, pairs.clean, pairs.corrupted, answers, foils)
-    rows = [
-        [length, position, clean[:length], corrupted[:length], _real(right), _real(wrong)]
-        for length, position, clean, corrupted, right, wrong in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
-    ]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    seen: Counter[str] = Counter()
+    found = []
+    for length, position, clean, corrupted, right, wrong in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        row = json.dumps([position, clean[:length], corrupted[:length], _real(right), _real(wrong)])
+        seen[row] += 1
+        found.append(hashlib.sha256(f"{row}{seen[row]}".encode()).digest()[:8])
+    return np.frombuffer(b"".join(found), np.uint64)
 
 
 def _real(tokens: list[int]) -> list[int]:

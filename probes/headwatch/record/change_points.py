@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 
 from headwatch.cell_names import Coords
-from headwatch.record.comparison import check_comparable
+from headwatch.record.comparison import check_same_question
 from headwatch.record.effect_entry import EffectEntry
 from headwatch.record.per_pair import PerPair, read_per_pair
 from headwatch.record.reader import Record
@@ -46,7 +47,8 @@ def change_points(
         (12, 12)
         >>> came_to_matter = series.found.significant(q=0.05)
 
-    The interval in steps is honest, and 5 to 6 passes wide with 64 pairs: a finer schedule narrows it.
+    The interval in steps is honest, and 5 to 6 passes wide with 64 pairs: a finer schedule narrows it. Where passes are
+    on different numbers of pairs, those that all have are looked at.
 
     Args:
         run: a record, or its folder.
@@ -55,8 +57,8 @@ def change_points(
 
     Raises:
         FileNotFoundError: the folder holds no record.
-        ValueError: no such series, several and no label, or fewer than 4 passes that keep values of the same pairs as
-            the last one.
+        ValueError: no such series, several and no label, or fewer than 4 passes on at least half of the last one's
+            pairs.
     """
     record = run if isinstance(run, Record) else Record.read(run)
     label = only_label(record) if label is None else label
@@ -68,11 +70,12 @@ def change_points(
     if len(passes) < LEAST_PROBES:
         also = f" ({problems[0]})" if problems else ""
         raise ValueError(
-            f"{label} has {len(passes)} passes with values of every pair, on the same pairs: a change point needs "
+            f"{label} has {len(passes)} passes with values of every pair on the same pairs: a change point needs "
             f"{LEAST_PROBES}{also}"
         )
     steps = tuple(entry.step for entry, _ in passes)
-    values = np.stack([values.of_every_pair for _, values in passes])
+    common = reduce(np.intersect1d, (values.pairs for _, values in passes))
+    values = np.stack([values.of_every_pair for values in (values.of(common) for _, values in passes)])
     last = passes[-1][0]
     return SeriesChangePoints(
         label, steps, last.dims, last.coords, find_change_point(values, np.array(steps))
@@ -101,13 +104,19 @@ def kept(directory: Path, entries: Iterable[EffectEntry], problems: list[str]) -
 
 
 def _like_the_last(passes: Iterable[Pass]) -> list[Pass]:
+    """Those that asked what the last one asked, on half of its pairs or more."""
     found = list(passes)
-    return [one for one in found if _comparable(one, found[-1])]
+    return [one for one in found if _same_question(one, found[-1]) and _share(one, found[-1]) >= 0.5]
 
 
-def _comparable(one: Pass, other: Pass) -> bool:
+def _same_question(one: Pass, other: Pass) -> bool:
     try:
-        check_comparable(*one, *other)
+        check_same_question(one[0], other[0])
     except ValueError:
         return False
     return True
+
+
+def _share(one: Pass, other: Pass) -> float:
+    """The share of the other's pairs that the one has too."""
+    return float(np.isin(other[1].pairs, one[1].pairs).mean())

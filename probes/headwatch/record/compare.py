@@ -24,7 +24,8 @@ def compare(
         >>> two_runs = hw.compare(record, 60, other="headwatch_runs/another-run")
 
     The same pairs are compared one by one, which takes their own differences out of the noise: during fine-tuning the
-    variance was 0.007 to 0.045 of that between two means. A record keeps what that needs since headwatch 0.2.
+    variance was 0.007 to 0.045 of that between two means. Of passes on different numbers of pairs, those that both have
+    are compared. A record keeps what that needs since headwatch 0.2.
 
     Args:
         run: a record, or its folder.
@@ -39,7 +40,7 @@ def compare(
     Raises:
         FileNotFoundError: a folder holds no record.
         ValueError: a pass that isn't there or keeps no values of every pair, several series and no label, a pass with
-            itself, or two passes on other pairs, of another question or of a model of another size.
+            itself, or two passes without pairs in common, of another question or of a model of another size.
     """
     first = _record(run)
     second = first if other is None else _record(other)

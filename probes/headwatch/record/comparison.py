@@ -36,12 +36,14 @@ class Comparison:
         before: the pass that is compared with.
         after: the pass whose effects are looked at.
         difference: after − before with its error, from the same pairs on both sides.
+        n: how many pairs the two passes have in common.
         runs: the names of the two runs that the passes are of; None for two passes of one.
     """
 
     before: EffectEntry
     after: EffectEntry
     difference: PairedDifference
+    n: int
     runs: tuple[str, str] | None = None
 
     @property
@@ -141,7 +143,7 @@ class Comparison:
         return cell_map(
             self.mean,
             self.stderr,
-            self.after.n,
+            self.n,
             self.dims,
             self.coords,
             degrees_of_freedom=self.difference.degrees_of_freedom,
@@ -167,7 +169,7 @@ class Comparison:
         one, other = (f"step {entry.step}" for entry in (self.before, self.after))
         if self.runs is not None:
             one, other = (f"{name} {step}" for name, step in zip(self.runs, (one, other), strict=True))
-        return f"{self.after.label}, {one} to {other}, {how_many(self.after.n, 'pair')}"
+        return f"{self.after.label}, {one} to {other}, {how_many(self.n, 'pair')}"
 
     def __repr__(self) -> str:
         return f"Comparison({self.title}; {self._most()})"
@@ -207,16 +209,23 @@ def comparison(before: EffectEntry, after: EffectEntry, old: PerPair, new: PerPa
         new: those of the other one.
 
     Raises:
-        ValueError: they answer different questions, or are on different pairs.
+        ValueError: they answer different questions, or have fewer than 2 pairs in common.
     """
-    check_comparable(before, old, after, new)
+    check_same_question(before, after)
+    common = new.pairs[np.isin(new.pairs, old.pairs)]
+    if len(common) < 2:
+        raise ValueError(
+            f"{after.label} has {how_many(len(common), 'pair')} in common at {_where(before, after)}: "
+            "a comparison pair by pair needs 2 or more"
+        )
+    old, new = old.of(common), new.of(common)
     found = paired_difference(
         _whole(old), _whole(new), covariate_before=old.covariate, covariate_after=new.covariate
     )
     # A pair on which the metric has no number makes the head's effect NaN, and so its change.
     unknown = np.isnan(before.mean) | np.isnan(after.mean)
     cells = {name: np.where(unknown, np.nan, values) for name, values in vars(found).items()}
-    return Comparison(before, after, replace(found, **cells))
+    return Comparison(before, after, replace(found, **cells), len(common))
 
 
 def _whole(values: PerPair) -> Float[np.ndarray, "pair *dims"]:
@@ -224,15 +233,13 @@ def _whole(values: PerPair) -> Float[np.ndarray, "pair *dims"]:
     return values.exact if values.covariate is not None else np.nan_to_num(values.exact)
 
 
-def check_comparable(before: EffectEntry, old: PerPair, after: EffectEntry, new: PerPair) -> None:
-    """Refuse two passes that answer different questions, or are on different pairs.
+def check_same_question(before: EffectEntry, after: EffectEntry) -> None:
+    """Refuse two passes that answer different questions.
 
     Raises:
-        ValueError: they do or are.
+        ValueError: they do.
     """
-    where = f"step {before.step} of both runs"
-    if before.step != after.step:
-        where = f"steps {before.step} and {after.step}"
+    where = _where(before, after)
     for name in ("probe", "site", "kind", "metric", "dims", "coords"):
         one, other = getattr(before, name), getattr(after, name)
         if one != other:
@@ -244,11 +251,12 @@ def check_comparable(before: EffectEntry, old: PerPair, after: EffectEntry, new:
             f"{after.label} is exact at one of {where} and first-order at the other: "
             "compare passes that were measured alike"
         )
-    if old.pairs != new.pairs:
-        raise ValueError(
-            f"{after.label} was measured on other pairs at {where}: only passes on the same pairs, in the same order, "
-            "can be compared pair by pair"
-        )
+
+
+def _where(before: EffectEntry, after: EffectEntry) -> str:
+    if before.step == after.step:
+        return f"step {before.step} of both runs"
+    return f"steps {before.step} and {after.step}"
 
 
 def _first_order(entry: EffectEntry) -> bool:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.effects import Effects
-from headwatch.prompts.fingerprint import fingerprint
+from headwatch.prompts.fingerprint import fingerprints
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record.effect_entry import EffectEntry
 from headwatch.record.per_pair import PerPair
@@ -45,7 +45,7 @@ def per_pair_of(effects: Effects, pairs: PromptPairs) -> PerPair:
     """
     if len(pairs) != effects.n:
         raise ValueError(f"effects on {effects.n} pairs came with {len(pairs)} pairs: give those they are of")
-    return PerPair(array(effects.per_pair), None, fingerprint(pairs))
+    return PerPair(array(effects.per_pair), None, fingerprints(pairs))
 
 
 def array(values: Tensor) -> Float[np.ndarray, "..."]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Int16, UInt64
 
 from headwatch.record.effect_entry import EffectEntry
 
@@ -28,12 +28,18 @@ class PerPair:
     Attributes:
         exact: the effect, `[pair, *dims]`, NaN where no exact run was made.
         covariate: what was known of every pair, `[pair, *dims]`, in the effect's unit; None without one.
-        pairs: which pairs they are, by `headwatch.prompts.fingerprint`.
+        pairs: which pairs they are, `[pair]`, by `headwatch.prompts.fingerprint`.
     """
 
     exact: PerPairValues
     covariate: PerPairValues | None
-    pairs: str
+    pairs: UInt64[np.ndarray, " pair"]
+
+    def of(self, pairs: UInt64[np.ndarray, " some"]) -> "PerPair":
+        """The values of some of the pairs, in the order in which they are given."""
+        place = {pair: row for row, pair in enumerate(self.pairs.tolist())}
+        rows = [place[pair] for pair in pairs.tolist()]
+        return PerPair(self.exact[rows], None if self.covariate is None else self.covariate[rows], pairs)
 
     @property
     def kept(self) -> bool:
@@ -42,7 +48,7 @@ class PerPair:
 
     def save(self, stream: IO[bytes]) -> None:
         """Write an npz file."""
-        arrays: dict[str, Any] = {"pairs": np.frombuffer(bytes.fromhex(self.pairs), np.uint8)}
+        arrays: dict[str, Any] = {"pairs": self.pairs}
         arrays["exact"], arrays["exact_scale"] = pack(self.exact)
         if self.covariate is not None:
             arrays["covariate"], arrays["covariate_scale"] = pack(self.covariate)
@@ -103,7 +109,7 @@ def read_per_pair(directory: Path, entry: EffectEntry) -> PerPair:
             found = _of_arrays({name: arrays[name] for name in arrays.files})
     except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as problem:
         raise ValueError(f"{file} cannot be read: {problem}") from problem
-    if found.exact.shape != (entry.n, *entry.mean.shape):
+    if found.exact.shape != (entry.n, *entry.mean.shape) or len(found.pairs) != entry.n:
         wanted = [entry.n, *entry.mean.shape]
         raise ValueError(f"{file} holds values {list(found.exact.shape)}, its pass has {wanted}")
     return found
@@ -112,7 +118,10 @@ def read_per_pair(directory: Path, entry: EffectEntry) -> PerPair:
 def _of_arrays(arrays: dict[str, np.ndarray]) -> PerPair:
     exact = _unpacked(arrays, "exact")
     covariate = _unpacked(arrays, "covariate") if "covariate" in arrays else None
-    return PerPair(exact, covariate, arrays["pairs"].tobytes().hex())
+    pairs = arrays["pairs"]
+    if pairs.dtype != np.uint64 or pairs.ndim != 1:
+        raise ValueError(f"'pairs' is {pairs.dtype} {pairs.shape}")
+    return PerPair(exact, covariate, pairs)
 
 
 def _unpacked(arrays: dict[str, np.ndarray], name: str) -> PerPairValues:

@@ -158,7 +158,7 @@ def write_pass(
     shape: tuple[int, int],
     kinds: list[tuple[str, str, str]],
     seed: int,
-    per_pair: bool,
+    per_pair: bool = False,
 ) -> None:
     """One pass of each question, with scores and the training loss."""
     means = head_means(step, shape, last, 0)

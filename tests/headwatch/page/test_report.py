@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from headwatch.effects import Effects
 from headwatch.page import report
 from headwatch.page.assemble import assemble, embed, read_static
-from headwatch.page.payload import keyframes
+from headwatch.page.series_payload import keyframes
 from headwatch.record import Record, RecordWriter
 from headwatch.statistics.intervals import p_values, t_factor
 from headwatch.statistics.multiple_testing import benjamini_hochberg

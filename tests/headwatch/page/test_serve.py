@@ -120,6 +120,8 @@ def test_only_get_is_answered(serving, runs, method):
         ("/run?id=-1&after=0", 400),
         ("/frame?id=0&step=0&label=../../run.json", 404),
         ("/frame?id=0&step=7&label=maps", 404),
+        ("/findings?id=9", 404),
+        ("/findings?id=..", 400),
     ],
 )
 def test_no_request_reaches_a_file(serving, runs, path, status):
@@ -207,3 +209,15 @@ def test_the_page_waits_for_a_first_run(serving, tmp_path, open_page):
     write_run(tmp_path / "a", name=HOSTILE, passes=2, frames=1, prompts=2, series=1, hostile=True)
     wait_until(page, "heads.view.step === 40")
     assert page.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_a_live_page_marks_what_is_more_than_noise(serving, tmp_path, open_page):
+    write_run(tmp_path / "a", passes=3, frames=0, series=1, by_position=False, per_pair=True)
+    page = open_page(serving(tmp_path).url)
+    wait_until(page, "heads.view.step === 80")
+    wait_until(page, "heads.view.series.findings.changes.size === 3")
+    wait_until(page, "document.getElementById('changes-key').textContent.includes('more than noise')")
+    with RecordWriter(tmp_path / "a", name="gpt2-ioi-demo", model={}) as writer:
+        write_pass(writer, 120, 120, (12, 12), [("ablation", "mean", "loss")], 3, per_pair=True)
+    wait_until(page, "heads.view.series.findings.changes.size === 6")
+    assert page.locator("#changes-key").inner_text()

@@ -13,7 +13,7 @@ from headwatch.record import Record, RecordWriter, from_effects
 from headwatch.record.comparison import comparison
 from headwatch.record.per_pair import PerPair
 from headwatch.statistics.paired import paired_difference
-from tests.headwatch.record.test_per_pair import pairs_of
+from tests.headwatch.record.test_per_pair import numbered, pairs_of
 
 MODEL = {"n_layers": 1, "n_heads": 2}
 LABEL = "ablation/z/mean/loss"
@@ -53,7 +53,7 @@ def test_a_change_is_that_of_the_pairs_with_their_own_spread_out_of_the_noise(ru
 
 
 def test_the_p_value_and_the_interval_are_those_of_a_paired_t_test():
-    pairs, zeros = "ab" * 32, np.zeros((3, 1, 1), np.float32)
+    pairs, zeros = numbered(3), np.zeros((3, 1, 1), np.float32)
     after = np.array([1.0, 2.0, 3.0], np.float32).reshape(3, 1, 1)
     entry = entry_of(np.array([[2.0]], np.float32))
     change = comparison(
@@ -81,7 +81,7 @@ def test_covariates_stand_in_for_the_pairs_without_an_exact_run():
     covariates = random.normal(size=(2, 50, 1, 3)).astype(np.float32)
     exact = (covariates + 0.1 * random.normal(size=covariates.shape)).astype(np.float32)
     exact[:, 8:] = np.nan
-    pairs = "ab" * 32
+    pairs = numbered(50)
     entry = replace(entry_of(np.zeros((1, 3), np.float32)), n=50, exact=False, n_exact=np.full((1, 3), 8))
     sides = [PerPair(values, known, pairs) for values, known in zip(exact, covariates, strict=True)]
     change = comparison(replace(entry, step=400), entry, *sides)
@@ -91,7 +91,7 @@ def test_covariates_stand_in_for_the_pairs_without_an_exact_run():
 
 
 def test_a_sweep_of_all_pairs_is_compared_with_an_estimate():
-    pairs, all_of = "ab" * 32, np.random.default_rng(0).normal(size=(20, 1, 2)).astype(np.float32)
+    pairs, all_of = numbered(20), np.random.default_rng(0).normal(size=(20, 1, 2)).astype(np.float32)
     few = all_of + 1
     few[6:] = np.nan
     entry = replace(entry_of(np.zeros((1, 2), np.float32)), n=20)
@@ -170,7 +170,7 @@ def test_a_label_chooses_among_series(run):
         ({"exact": False}, "exact at one of steps 400 and 601 and first-order at the other"),
         (
             {"pairs": pairs_of(3, shift=1)},
-            "measured on other pairs at steps 400 and 601: only passes on the same",
+            "has 0 pairs in common at steps 400 and 601: a comparison pair by pair needs 2",
         ),
     ],
 )
@@ -181,10 +181,17 @@ def test_passes_that_were_measured_otherwise_are_refused(run, others, said):
     assert "\n" not in str(told.value)
 
 
-def test_other_pairs_in_another_number_are_refused_too(run):
-    write(run, 601, AFTER[:2])
-    with pytest.raises(ValueError, match="measured on other pairs"):
-        hw.compare(run, 400, 601)
+def test_passes_on_more_and_fewer_pairs_are_compared_on_those_that_both_have(tmp_path):
+    write(tmp_path / "run", 400, BEFORE)
+    write(tmp_path / "run", 600, [AFTER[2], AFTER[0]], pairs=pairs_of(3)[[2, 0]])
+    change = hw.compare(tmp_path / "run", 400, 600)
+    assert change.n == 2
+    assert ", 2 pairs" in change.title
+    np.testing.assert_allclose(change.mean, [[2.0, 0.5]], atol=0.2)
+    np.testing.assert_allclose(hw.compare(tmp_path / "run", 600, 400).mean, -change.mean)
+    write(tmp_path / "run", 700, AFTER[:1], pairs=pairs_of(3)[[0]])
+    with pytest.raises(ValueError, match="1 pair in common at steps 400 and 700"):
+        hw.compare(tmp_path / "run", 400, 700)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +257,7 @@ def test_heads_that_are_not_to_be_trusted_on_either_side_are_in_the_map():
     before, after = (
         replace(entry, suspect=np.array([marks])) for marks in ([True, False, False], [False, False, True])
     )
-    values = PerPair(np.ones((3, 1, 3), np.float32), None, "00")
+    values = PerPair(np.ones((3, 1, 3), np.float32), None, numbered(3))
     assert comparison(before, after, values, values).cell_map().suspect.tolist() == [[True, False, True]]
     assert comparison(entry, entry, values, values).cell_map().suspect is None
 
@@ -260,7 +267,7 @@ def test_a_covariate_of_one_side_alone_is_what_the_paired_statistics_make_of_it(
     first, second, known = random.normal(size=(3, 10, 1, 1)).astype(np.float32)
     second[4:] = np.nan
     entry = replace(entry_of(np.zeros((1, 1), np.float32)), n=10)
-    found = comparison(entry, entry, PerPair(first, None, ""), PerPair(second, known, ""))
+    found = comparison(entry, entry, PerPair(first, None, numbered(10)), PerPair(second, known, numbered(10)))
     expected = paired_difference(first, second, covariate_after=known)
     np.testing.assert_array_equal(found.p_values(), expected.p)
 
@@ -270,7 +277,7 @@ def test_a_pair_without_a_number_makes_its_head_nan_beside_an_estimate_too():
     whole[0, 0, 0] = np.nan
     entry = entry_of(np.array([[np.nan, 1.0]], np.float32))
     estimate = replace(entry_of(np.ones((1, 2), np.float32)), exact=False, n_exact=np.full((1, 2), 4))
-    found = comparison(entry, estimate, PerPair(whole, None, ""), PerPair(known, known, ""))
+    found = comparison(entry, estimate, PerPair(whole, None, numbered(4)), PerPair(known, known, numbered(4)))
     assert found.mean.tolist()[0][1] == 0
     assert np.isnan(found.mean[0, 0])
 
@@ -281,5 +288,5 @@ def test_the_map_has_the_intervals_of_the_change():
     exact = known + random.normal(size=known.shape).astype(np.float32)
     exact[4:] = np.nan
     entry = replace(entry_of(np.zeros((1, 2), np.float32)), n=40)
-    found = comparison(entry, entry, PerPair(known, known, ""), PerPair(exact, known, ""))
+    found = comparison(entry, entry, PerPair(known, known, numbered(40)), PerPair(exact, known, numbered(40)))
     np.testing.assert_array_equal(found.cell_map().high, found.interval()[1])

@@ -101,7 +101,7 @@ def test_passes_that_cannot_be_compared_are_said(tmp_path):
     missing, others = sorted(found.problems, key=len)[::-1]
     said = " ".join((missing, others))
     assert "200.npz is missing" in said
-    assert "measured on other pairs at steps 400 and 500" in said
+    assert "0 pairs in common at steps 400 and 500" in said
 
 
 def test_the_change_point_is_where_the_jump_is(tmp_path):
@@ -123,9 +123,23 @@ def test_only_passes_on_the_pairs_of_the_last_one_count(tmp_path):
     assert hw.change_points(tmp_path).steps == STEPS[3:]
 
 
+def test_passes_on_half_of_the_pairs_count_and_on_fewer_do_not(tmp_path):
+    values, pairs = trajectories(), pairs_of(64)
+    for at, n in enumerate((64, 32, 64, 20, 64, 40, 64, 64, 31, 64)):
+        rows = list(range(64 - n, 64))
+        write(tmp_path, values[at : at + 1, rows], STEPS[at : at + 1], pairs=pairs[rows])
+    series = hw.change_points(tmp_path)
+    assert series.steps == (0, 100, 200, 400, 500, 600, 700, 900)
+    known = np.delete(values, (3, 8), axis=0)[:, 32:, 2, 5]
+    assert series.found.before[2, 5] == pytest.approx(known[:3].mean(), abs=0.002)
+    assert (series.found.low[2, 5], series.found.high[2, 5]) == (200, 400)
+
+
 def test_too_few_passes_several_series_and_none_are_one_sentence(tmp_path):
     write(tmp_path, trajectories()[:3], STEPS[:3])
-    with pytest.raises(ValueError, match=f"{LABEL} has 3 passes with values of every pair, .* needs 4"):
+    with pytest.raises(
+        ValueError, match=f"{LABEL} has 3 passes with values of every pair on the same pairs: .* needs 4"
+    ):
         hw.change_points(tmp_path)
     (tmp_path / "per_pair" / "200.npz").unlink()
     with pytest.raises(ValueError, match=r"has 2 passes .*200\.npz is missing"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from headwatch.effects import Effects
-from headwatch.prompts.fingerprint import fingerprint
+from headwatch.prompts.fingerprint import fingerprints
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import Record, RecordWriter
 from headwatch.record.per_pair import PerPair, pack, read_per_pair, unpack
@@ -28,6 +28,11 @@ some_values = st.one_of(
 def pairs_of(n, shift=0):
     clean = torch.arange(3 * n).reshape(n, 3) + shift
     return PromptPairs.from_tokens(clean, clean + 1, torch.arange(n), torch.arange(n) + 1)
+
+
+def numbered(n):
+    """Fingerprints of so many pairs."""
+    return np.arange(n, dtype=np.uint64)
 
 
 def effects_of(values, dims=HEADS):
@@ -59,7 +64,7 @@ def test_a_pass_keeps_them_beside_its_line(tmp_path):
     found = read_per_pair(tmp_path, entry)
     np.testing.assert_allclose(found.exact, values, atol=0.0005 * np.abs(values).max())
     assert found.covariate is None
-    assert found.pairs == fingerprint(pairs_of(5))
+    np.testing.assert_array_equal(found.pairs, fingerprints(pairs_of(5)))
 
 
 def test_two_passes_of_a_step_keep_their_own(tmp_path):
@@ -101,7 +106,8 @@ def test_a_pass_over_144_heads_and_64_pairs_takes_at_most_20_kilobytes(tmp_path,
     values = (random.standard_t(4, size=(64, 12, 12)) * random.lognormal(size=(12, 12))).astype(np.float32)
     exact = values.copy()
     exact[12:] = np.nan  # a fifth of the pairs had an exact run
-    found = PerPair(exact, values, "00" * 32) if with_covariate else PerPair(values, None, "00" * 32)
+    prints = fingerprints(pairs_of(64))
+    found = PerPair(exact, values, prints) if with_covariate else PerPair(values, None, prints)
     with (tmp_path / "1.npz").open("wb") as stream:
         found.save(stream)
     assert (tmp_path / "1.npz").stat().st_size <= 20_000
@@ -113,7 +119,7 @@ def test_one_value_a_pair_has_the_mean_and_the_error_of_the_estimate():
     residual = 0.3 * random.normal(size=40) + 0.2
     exact = np.full((40, 1, 1), np.nan, np.float32)
     exact[:10, 0, 0] = covariate[:10, 0, 0] + residual[:10]
-    values = PerPair(exact, covariate, "").of_every_pair[:, 0, 0].astype(np.float64)
+    values = PerPair(exact, covariate, numbered(40)).of_every_pair[:, 0, 0].astype(np.float64)
     c, r = covariate[:, 0, 0], residual[:10]
     assert values.mean() == pytest.approx(c.mean() + r.mean(), rel=1e-5)
     # The terms of the estimator: the covariate over all 40 pairs, the residual over 10, and what they share.
@@ -124,14 +130,22 @@ def test_one_value_a_pair_has_the_mean_and_the_error_of_the_estimate():
 
 def test_one_value_a_pair_is_the_exact_one_where_all_had_a_run():
     exact = np.random.default_rng(2).normal(size=(6, 2, 2)).astype(np.float32)
-    np.testing.assert_array_equal(PerPair(exact, None, "").of_every_pair, exact)
-    np.testing.assert_allclose(PerPair(exact, exact * 0.5, "").of_every_pair, exact, rtol=1e-5)
+    np.testing.assert_array_equal(PerPair(exact, None, numbered(6)).of_every_pair, exact)
+    np.testing.assert_allclose(PerPair(exact, exact * 0.5, numbered(6)).of_every_pair, exact, rtol=1e-5)
+
+
+def test_some_pairs_are_taken_in_the_order_that_is_asked_for():
+    exact = np.arange(8, dtype=np.float32).reshape(4, 1, 2)
+    found = PerPair(exact, exact + 1, numbered(4)).of(np.array([3, 1], np.uint64))
+    np.testing.assert_array_equal(found.exact, exact[[3, 1]])
+    np.testing.assert_array_equal(found.covariate, exact[[3, 1]] + 1)
+    assert found.pairs.tolist() == [3, 1]
 
 
 def test_a_head_without_a_run_has_no_value():
     exact = np.full((4, 1, 2), np.nan, np.float32)
     exact[:2, 0, 0] = 1.0
-    values = PerPair(exact, np.ones_like(exact), "").of_every_pair
+    values = PerPair(exact, np.ones_like(exact), numbered(4)).of_every_pair
     assert np.isnan(values[:, 0, 1]).all()
     np.testing.assert_array_equal(values[:, 0, 0], np.ones(4))
 
@@ -148,7 +162,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
     elif damage == "shape":
         np.savez(
             file,
-            pairs=np.zeros(32, np.uint8),
+            pairs=numbered(3),
             exact=np.zeros((3, 1, 3), np.int16),
             exact_scale=np.ones((1, 3), "f4"),
         )

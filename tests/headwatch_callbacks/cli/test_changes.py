@@ -93,7 +93,8 @@ def test_compare_by_position_and_of_one_pair(tmp_path):
     assert "before" not in shown
     assert shown.partition("│ L0H1 │")[2].split("│")[0].strip() == "+0.9999"  # kept to within 0.05 %
     write(tmp_path / "single", np.ones((2, 1, 1, 2)), STEPS[:2])
-    assert "no intervals from one pair" in run("compare", tmp_path / "single", "--from", 0, "--to", 100)
+    said = run("compare", tmp_path / "single", "--from", 0, "--to", 100, code=1)
+    assert said.endswith("1 pair in common at steps 0 and 100: a comparison pair by pair needs 2 or more")
 
 
 def test_events_lists_the_jump_and_what_chance_would_list(record):

@@ -4,7 +4,7 @@ import lightning.pytorch as pl
 import pytest
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringModel
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from headwatch_callbacks.trackers import Trackers, trackers_for
 from tests.headwatch_callbacks.trackers.passes import ablation
@@ -46,6 +46,16 @@ def test_without_a_logger_it_could_not_take_effect(tmp_path):
     one = trainer(tmp_path, Trackers(), logger=False)
     with pytest.raises(ValueError, match="has no effect: this Trainer has no logger"):
         one.callbacks[0].setup(one, None, "fit")
+
+
+def test_alerts_without_anyone_to_send_them_are_refused(tmp_path):
+    one = trainer(tmp_path, Trackers(alerts=True))
+    with pytest.raises(ValueError, match=r"alerts=True\) has no effect: only a WandbLogger sends alerts"):
+        one.callbacks[0].setup(one, None, "fit")
+    with_wandb = trainer(
+        tmp_path, Trackers(alerts=True), logger=[CSVLogger(tmp_path), WandbLogger(offline=True)]
+    )
+    with_wandb.callbacks[0].setup(with_wandb, None, "fit")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning calls jsonargparse by an old name

@@ -2,17 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from headwatch_callbacks.trackers.importance import TABLE_COLUMNS
 from headwatch_callbacks.trackers.settings import Trackers
 from headwatch_callbacks.trackers.wandb import WandbTracker
-from tests.headwatch_callbacks.trackers.passes import ablation, patterns
+from tests.headwatch_callbacks.trackers.passes import ablation, effects, patterns
 from tests.headwatch_callbacks.trackers.wandb_file import history, records, summary
+from tests.models import random_pairs
 
 LABEL = "headwatch/ablation/z/mean/loss"
 REPORT = "<!doctype html><html><head><title>r</title></head><body>the report</body></html>"
@@ -124,3 +127,28 @@ def test_a_resumed_run_has_the_same_id_and_goes_on_along_x(run, tmp_path, monkey
     assert [row["trainer/global_step"] for row in rows] == [40, 40]
     assert rows[0]["heads/ablation/z/mean/loss/L1H0"] == pytest.approx(-3.0)
     assert "headwatch/report" not in rows[1]
+
+
+def changing(step, by):
+    """A pass on fixed pairs whose effects all moved by `by`, one pair a little more than another."""
+    values = torch.tensor([0.5, -1.0, 2.0])[:, None, None] + by * torch.tensor([0.9, 1.0, 1.1])[:, None, None]
+    found = effects(values.expand(3, 2, 3))
+    return replace(ablation(step), effects=found, pairs=random_pairs(3))
+
+
+@pytest.mark.parametrize("alerts", [True, False])
+def test_an_alert_is_sent_for_a_pass_in_which_heads_changed_and_only_where_it_is_asked_for(
+    tmp_path, monkeypatch, alerts
+):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    to = logger(tmp_path, "alerts")
+    tracker = WandbTracker(to, Trackers(alerts=alerts))
+    for step, by in ((0, 0.0), (10, 0.0), (20, 1.0), (30, 1.0)):
+        tracker.write(changing(step, by))
+    tracker.finish()
+    folder = Path(to.experiment.dir).parent
+    to.experiment.finish()
+    sent = [record.alert for record in records(folder) if record.WhichOneof("record_type") == "alert"]
+    assert [alert.title for alert in sent] == ["ablation/z/mean/loss: 6 heads changed at step 20"] * alerts
+    assert all("Since step 10, by more than noise: L0H0 +1 ±" in alert.text for alert in sent)

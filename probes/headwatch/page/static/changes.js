@@ -4,7 +4,9 @@
 import { clamp, fit, line } from "./canvas.js";
 import { makeCard } from "./card.js";
 import { colourOf, palette } from "./colours.js";
+import { isSet } from "./decode.js";
 import { byId, inputById } from "./dom.js";
+import { showEvents } from "./events.js";
 import {
   formatInterval,
   formatNumber,
@@ -19,11 +21,12 @@ import { pick, state } from "./state.js";
 import { indexAt } from "./steps.js";
 import { isMeasured, lookUp } from "./view.js";
 
-/** @import { MeasuredView, Place, Row, View } from "./types.js" */
+/** @import { MeasuredView, PairedChange, Place, Row, View } from "./types.js" */
 
 /**
- * A head's change.
- * @typedef {{cell: number, place: Place, then: number, now: number, change: number, half: number}} Change
+ * A head's change; `marked` says whether it is more than noise, null where that is not known.
+ * @typedef {{cell: number, place: Place, then: number, now: number, change: number, half: number,
+ *   marked: boolean | null}} Change
  */
 
 /**
@@ -60,6 +63,11 @@ function draw(view) {
   const steps = `step ${formatStep(from)} to ${formatStep(view.series.steps[view.index])}`;
   const shown = withUnit(quantity(view.series, view.normalized));
   byId("changes-caption").textContent = `${shown}, ${steps}`;
+  const lines = noiseLines(view).map((text) => {
+    return Object.assign(document.createElement("span"), { textContent: text });
+  });
+  byId("changes-key").replaceChildren(...lines);
+  showEvents(view.series, `${view.run.name}|${view.run.version}`);
   const reach = Math.max(...found.map((row) => Math.abs(row.change)), 1e-12);
   while (tableRows.length < found.length) tableRows.push(makeRow());
   for (const row of tableRows.splice(found.length)) row.root.remove();
@@ -78,17 +86,42 @@ function sinceIndex({ series }) {
 function changesSince(view) {
   const { series, index, normalized } = view;
   const from = sinceIndex(view);
+  const paired = pairedChange(view);
   const all = Array.from({ length: series.cells }, (_, cell) => {
     const [then, now] = [series.value(from, cell, normalized), series.value(index, cell, normalized)];
-    return { cell, then, now, change: now - then };
+    return { cell, then, now, change: paired ? paired.mean[cell] : now - then };
   });
   const known = all.filter((row) => Number.isFinite(row.change));
   known.sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
   return known.slice(0, MOST_CHANGES).map((row) => ({
     ...row,
     place: series.placeOf(row.cell),
-    half: Math.hypot(series.half(from, row.cell, normalized), series.half(index, row.cell, normalized)),
+    half: paired
+      ? paired.half[row.cell]
+      : Math.hypot(series.half(from, row.cell, normalized), series.half(index, row.cell, normalized)),
+    marked: paired && isSet(paired.marks, row.cell),
   }));
+}
+
+/**
+ * The change that the table is of, pair by pair; null where it is not known, as for normalised effects.
+ * @type {(view: MeasuredView) => PairedChange | null}
+ */
+function pairedChange(view) {
+  return view.normalized ? null : view.series.change(sinceIndex(view), view.index);
+}
+
+/** How many changes are more than noise, or why that isn't said. @type {(view: MeasuredView) => string[]} */
+function noiseLines(view) {
+  const { series, index, normalized } = view;
+  const paired = pairedChange(view);
+  if (paired) {
+    const count = [...Array(series.cells).keys()].filter((cell) => isSet(paired.marks, cell)).length;
+    const marks = `• more than noise, pair by pair: ${count} of ${series.cells} at a false discovery rate of 5%`;
+    return [marks, `${formatNumber(paired.byChance)} by chance if nothing had changed`];
+  }
+  if (!series.findings.changes.size || normalized || sinceIndex(view) === index) return [];
+  return ["Pair by pair, passes are compared with the first, the one before and the last one."];
 }
 
 /** @type {() => TableRow} */
@@ -108,15 +141,17 @@ function makeRow() {
 }
 
 /** @type {(row: TableRow, view: MeasuredView, change: Change, reach: number) => void} */
-function fillRow(row, { series }, { place, then, now, change, half }, reach) {
+function fillRow(row, { series }, { place, then, now, change, half, marked }, reach) {
   const { root, button, bar } = row;
   row.place = place;
   button.textContent = series.nameOf(place);
   button.setAttribute("aria-label", `Pick ${series.nameOf(place)}`);
   root.cells[1].textContent = formatNumber(then);
   root.cells[2].textContent = formatNumber(now);
-  root.cells[4].textContent = formatSigned(change);
-  const interval = `Change ${formatInterval(change, half)} (95%, the two passes taken as independent)`;
+  root.cells[4].textContent = `${marked ? "• " : ""}${formatSigned(change)}`;
+  root.classList.toggle("noise", marked === false);
+  const how = marked === null ? "the two passes taken as independent" : "the same pairs compared one by one";
+  const interval = `Change ${formatInterval(change, half)} (95%, ${how})`;
   root.title = Number.isFinite(half) ? interval : "";
   drawChange(bar, change, half, reach);
 }
@@ -144,13 +179,22 @@ function sheet() {
   const { view } = changes;
   if (!isMeasured(view)) return [];
   const { series } = view;
-  const header = ["layer", unitColumn(series), "then", "now", "change", "interval_95_half"];
-  const rows = changesSince(view).map(({ cell, then, now, change, half }) => [
+  const header = [
+    "layer",
+    unitColumn(series),
+    "then",
+    "now",
+    "change",
+    "interval_95_half",
+    "more_than_noise",
+  ];
+  const rows = changesSince(view).map(({ cell, then, now, change, half, marked }) => [
     ...placeColumns(series, cell),
     then,
     now,
     change,
     half,
+    marked === null ? "" : Number(marked),
   ]);
   return [header, ...rows];
 }

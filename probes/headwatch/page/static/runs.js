@@ -4,7 +4,7 @@
 import { Series, seriesKey } from "./series.js";
 import { indexAt, upsert } from "./steps.js";
 
-/** @import { FrameGroup, FramePayload, Place, Prompts, ReadyFrame } from "./types.js" */
+/** @import { FindingsPayload, FrameGroup, FramePayload, Place, Prompts, ReadyFrame } from "./types.js" */
 /** @import { RunPayload, Scalar, SeriesPayload } from "./types.js" */
 
 const MOST_COLUMNS = 100;
@@ -18,6 +18,7 @@ export class Run {
     this.loaded = false;
     this.version = 0;
     this.cursor = 0;
+    this.asked = 0; // how many passes there were when findings were last asked for
     /** @type {Record<string, number>} */
     this.model = {};
     /** @type {Map<string, Series>} */
@@ -45,6 +46,13 @@ export class Run {
     for (const part of payload.prompts) this.prompts.set(part.label, part);
     this.notes.push(...payload.notes);
     this.problems.push(...payload.problems);
+    if (payload.findings) this.learn(payload.findings);
+    this.version += 1;
+  }
+
+  /** Take over what the effects on every pair say. @param {FindingsPayload[]} findings */
+  learn(findings) {
+    for (const part of findings) this.series.get(seriesKey(part))?.learn(part);
     this.version += 1;
   }
 

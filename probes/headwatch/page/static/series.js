@@ -4,7 +4,17 @@
 import { countsOf, decodeRows, fromBase64, isSet } from "./decode.js";
 import { upsert } from "./steps.js";
 
-/** @import { Estimate, EstimatesPayload, Place, Point, Scale, SeriesPayload } from "./types.js" */
+/** @import { Asked, ChangeEvent, Estimate, EstimatesPayload, FindingsPayload } from "./types.js" */
+/** @import { PairedChange, Place, Point, Scale, SeriesPayload, Shift } from "./types.js" */
+
+/**
+ * What the effects on every pair say.
+ * @typedef {{changes: Map<string, PairedChange>, shifts: Map<number, Shift>, events: ChangeEvent[],
+ *   comparisons: number, byChance: number | null}} Findings
+ */
+
+/** @type {Findings} */
+const NO_FINDINGS = { changes: new Map(), shifts: new Map(), events: [], comparisons: 0, byChance: null };
 
 export class Series {
   /** @param {SeriesPayload} payload */
@@ -28,6 +38,26 @@ export class Series {
     this.total = 0;
     /** @type {Map<string, Scale>} */
     this.scales = new Map();
+    this.findings = NO_FINDINGS;
+  }
+
+  /** Take over what the effects on every pair say. @param {FindingsPayload} payload */
+  learn(payload) {
+    /** @type {Map<string, PairedChange>} */
+    const changes = new Map();
+    for (const { before, after, mean, half, marks, by_chance } of payload.changes) {
+      const [[means], [halves]] = [decodeRows(mean, this.cells), decodeRows(half, this.cells)];
+      const change = { mean: means, half: halves, marks: fromBase64(marks), byChance: by_chance };
+      changes.set(`${before}|${after}`, change);
+    }
+    const shifts = new Map(payload.shifts.map((shift) => [shift.cell, shift]));
+    const { events, comparisons, by_chance } = payload;
+    this.findings = { changes, shifts, events, comparisons, byChance: by_chance };
+  }
+
+  /** The change between two passes, pair by pair, where it is known. @param {number} before @param {number} after */
+  change(before, after) {
+    return this.findings.changes.get(`${this.steps[before]}|${this.steps[after]}`) ?? null;
   }
 
   /** @param {SeriesPayload} payload */
@@ -195,7 +225,7 @@ export class Series {
   }
 }
 
-/** @type {(payload: SeriesPayload) => string} */
+/** @type {(payload: Asked) => string} */
 export function seriesKey(payload) {
   const { label, probe, site, kind, metric, dims, shape, coords } = payload;
   const chosen = Object.keys(coords).length ? [JSON.stringify(coords)] : [];

@@ -18,7 +18,8 @@ export function embeddedSource(data) {
   const maps = async () => {
     throw new Error("not in this report");
   };
-  return { live: false, runs, problems: [], wanted: () => runs, start: () => {}, maps };
+  const findings = async () => []; // they came with the runs
+  return { live: false, runs, problems: [], wanted: () => runs, start: () => {}, maps, findings };
 }
 
 /**
@@ -33,6 +34,7 @@ export function liveSource(onChange, onTrouble) {
     problems: [],
     wanted: () => [],
     maps: (run, { step, label }) => ask("frame", { id: String(run.id), step: String(step), label }),
+    findings: (run) => ask("findings", { id: String(run.id) }),
     start: async () => {
       const trouble = await poll(source).then((news) => {
         if (news) onChange();
@@ -64,6 +66,7 @@ async function poll(source) {
   source.problems = listed.problems;
   source.runs = listed.runs.map(({ id, name }) => known.get(id) ?? new Run(id, name));
   const updated = await Promise.all(source.wanted().map(updateRun));
+  await Promise.all(source.wanted().map((run) => updateFindings(source, run)));
   return news || updated.some(Boolean) || source.runs.length !== known.size;
 }
 
@@ -74,6 +77,17 @@ async function updateRun(run) {
   run.cursor = cursor;
   run.merge(payload);
   return true;
+}
+
+/**
+ * Ask for what the effects on every pair say once a run has a tenth more passes than when it was last asked.
+ * @type {(source: Source, run: Run) => Promise<void>}
+ */
+async function updateFindings(source, run) {
+  const passes = [...run.series.values()].reduce((sum, { steps }) => sum + steps.length, 0);
+  if (passes < run.asked * 1.1 || passes === run.asked) return;
+  run.asked = passes;
+  run.learn(await source.findings(run));
 }
 
 /**

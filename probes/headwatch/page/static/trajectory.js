@@ -18,6 +18,7 @@ import {
 } from "./format.js";
 import { unitColumn } from "./heads.js";
 import { drawPassMarks, drawShownMark } from "./pass_marks.js";
+import { drawShifts, shiftText } from "./shifts.js";
 import { goTo, state, unpick } from "./state.js";
 import { indexAt } from "./steps.js";
 import { isMeasured, lookUp } from "./view.js";
@@ -149,6 +150,7 @@ function drawTrajectories(view, { x, upper, lower, below }) {
   context.beginPath();
   context.rect(x.left, upper.top, x.right - x.left, upper.bottom - upper.top);
   context.clip();
+  drawShifts(context, view, x, upper);
   drawAllHeads(context, view, x, upper);
   drawPicks(context, view, x, upper);
   context.restore();
@@ -293,7 +295,8 @@ function updatePicks(view) {
   const values = picksList.querySelectorAll("span");
   for (const [i, place] of picks.entries()) {
     const cell = series.cellOf(place);
-    values[i].textContent = index < 0 ? "not measured yet" : formatEffect(series, index, cell, normalized);
+    const value = index < 0 ? "not measured yet" : formatEffect(series, index, cell, normalized);
+    values[i].textContent = [value, shiftText(series, cell)].filter(Boolean).join(" · ");
   }
 }
 

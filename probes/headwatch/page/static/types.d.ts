@@ -48,7 +48,8 @@ export interface Packed {
   data: string;
 }
 
-export interface SeriesPayload {
+/** What a series asked, and of which cells. */
+export interface Asked {
   label: string;
   probe: string;
   site: string;
@@ -60,6 +61,9 @@ export interface SeriesPayload {
   shape: number[];
   /** The places of the axes that don't count from 0. */
   coords: Record<string, number[]>;
+}
+
+export interface SeriesPayload extends Asked {
   total: number;
   steps: number[];
   n: number[];
@@ -90,6 +94,53 @@ export interface EstimatesPayload {
   covariate: (string | null)[];
   /** The share of the variance over pairs that it explains. */
   explained: Packed;
+}
+
+/** What the effects on every pair say of a series. */
+export interface FindingsPayload extends Asked {
+  changes: ChangePayload[];
+  shifts: Shift[];
+  events: ChangeEvent[];
+  /** How many passes were compared with the one before, and how many events chance would give. */
+  comparisons: number;
+  by_chance: number | null;
+}
+
+export interface ChangePayload {
+  before: number;
+  after: number;
+  mean: Packed;
+  half: Packed;
+  /** A bit per cell, whether its change is more than noise. */
+  marks: string;
+  by_chance: number | null;
+}
+
+/** The change from one pass to another, pair by pair. */
+export interface PairedChange {
+  mean: Float32Array;
+  half: Float32Array;
+  marks: Uint8Array;
+  byChance: number | null;
+}
+
+/** When a cell's effect shifted, by steps, and what it was before and after. */
+export interface Shift {
+  cell: number;
+  step: number;
+  low: number;
+  high: number;
+  before: number;
+  after: number;
+}
+
+/** A change from one pass to the next that is more than noise. */
+export interface ChangeEvent {
+  before: number;
+  after: number;
+  place: Place;
+  change: number;
+  half: number;
 }
 
 /** How a pass was estimated. */
@@ -178,6 +229,8 @@ export interface RunPayload {
   prompts: Prompts[];
   notes: { level: string; message: string }[];
   problems: string[];
+  /** A report's; a live page asks for them. */
+  findings?: FindingsPayload[];
 }
 
 /** Where runs come from. */
@@ -190,6 +243,7 @@ export interface Source {
   wanted: () => Run[];
   start: () => unknown;
   maps: (run: Run, frame: Frame) => Promise<FramePayload>;
+  findings: (run: Run) => Promise<FindingsPayload[]>;
 }
 
 /** A colour scale. */

@@ -18,6 +18,7 @@ const NO_SOURCE = {
   maps: async () => {
     throw new Error("there are no runs");
   },
+  findings: async () => [],
 };
 
 /** @type {View} */
