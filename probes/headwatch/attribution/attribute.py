@@ -18,6 +18,7 @@ from headwatch.attribution.first_order import SITES_OF_HEADS
 from headwatch.attribution.linearise import Attribution, Estimates
 from headwatch.cell_names import Coords
 from headwatch.effects import Effects
+from headwatch.interventions.ablation_values import AblationValues
 from headwatch.interventions.arguments import check_pairs
 from headwatch.interventions.batch import Sweep
 from headwatch.interventions.options import Options, SweepOptions, in_precision, spell_out_options
@@ -113,7 +114,8 @@ def attribute_heads(
         sweep = make_spec(hooked.architecture, pairs, site, target, metric, chosen)
         for one in sweep.metrics:
             _check_gradient(one, target)
-        found = Attribution(hooked, pairs, sweep, target).run(chosen)
+        values = AblationValues.of(hooked, pairs, sweep, target, chosen)
+        found = Attribution(hooked, pairs, sweep, target, values).run(chosen)
     seconds = time.perf_counter() - started
     coords = sweep.coords(pairs.clean.shape[1])
     effects = {

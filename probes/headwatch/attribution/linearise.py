@@ -10,13 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.attribution.first_order import HeadsOfLayer, estimate
+from headwatch.interventions.ablation_values import AblationValues
 from headwatch.interventions.batch import Batch, Sweep, make_batch
 from headwatch.interventions.options import Options
-from headwatch.interventions.sites import (
-    DIRECTIONS,
-    Replacement,
-    replacement,
-)
 from headwatch.interventions.write_heads import write_heads
 from headwatch.model.activation_names import act_name
 from headwatch.model.attention import causal_mask
@@ -62,32 +58,20 @@ class Attribution:
     pairs: PromptPairs
     sweep: Sweep
     kind: str
+    values: AblationValues | None
 
-    def run(self, options: Options) -> Estimates:
-        """Estimates on all pairs."""
-        source, found = self._ablation(options), list[Estimates]()
-        for rows in torch.arange(len(self.pairs)).split(options.batch_size):
-            found.append(self._patch(rows) if source is None else self._ablate(rows, source))
+    def run(self, options: Options, rows: Tensor | None = None) -> Estimates:
+        """Estimates on all pairs, or on some."""
+        found = list[Estimates]()
+        rows = torch.arange(len(self.pairs)) if rows is None else rows
+        for done, some in enumerate(rows.split(options.batch_size)):
+            found.append(self._patch(some) if self.values is None else self._ablate(some, self.values))
             if options.progress is not None:
-                options.progress(int(rows[-1]) + 1, len(self.pairs))
+                options.progress(min((done + 1) * options.batch_size, len(rows)), len(rows))
         return _joined(found)
 
-    def _ablation(self, options: Options) -> Replacement | None:
-        """What an ablation writes; None for patching."""
-        if self.kind in DIRECTIONS:
-            return None
-        return replacement(
-            self.kind,
-            self.pairs,
-            self.sweep.site,
-            self.sweep.written,
-            self._activations,
-            seed=options.seed,
-            batch_size=options.batch_size,
-        )
-
-    def _ablate(self, rows: Tensor, source: Replacement) -> Estimates:
-        new = source.values(self.pairs, rows, self.sweep.site, self.sweep.written, self._activations)
+    def _ablate(self, rows: Tensor, values: AblationValues) -> Estimates:
+        new = values.on(rows, self.sweep.site, self.sweep.written)
         base = make_batch(self.pairs[rows], corrupted=False, clean_logits=None)
         effects, on_base = self._linearise(base, new)
         clean, given = self._told_apart(base, on_base)
@@ -169,9 +153,6 @@ class Attribution:
     @property
     def _read_by_metrics(self) -> list[str]:
         return [one.activation.name for one in self.sweep.metrics if one.activation is not None]
-
-    def _activations(self, ids: Tensor, mask: Tensor, names: tuple[str, ...]) -> Mapping[str, Tensor]:
-        return self.hooked.run_with_cache(ids, mask, list(names))[1]
 
 
 def _add_leaf(leaves: dict[int, Tensor], layer: int) -> HookFunction:

@@ -97,12 +97,22 @@ def run_experiment(
         base = given = backend.with_given_heads(base, new)
     intervened = backend.intervene(base, new, done)
     effects = (intervened - base.measured[..., None]).unflatten(-1, sweep.shape(base.batch))
+    effects = _asked_for(effects, sweep)
     return SweepResult(
         effects,
         clean.measured,
         None if corrupted is None else corrupted.measured,
         None if given is None else given.measured,
     )
+
+
+def _asked_for(effects: Tensor, sweep: Sweep) -> Tensor:
+    """The effects `[metric, pair, layer, unit, *position]`, NaN where nothing was replaced."""
+    if sweep.only is None:
+        return effects
+    asked = [[sweep.asks_for(layer, unit) for unit in sweep.units or (None,)] for layer in sweep.layers]
+    missing = ~torch.tensor(asked, device=effects.device)
+    return effects.masked_fill(missing[..., None] if sweep.by_position else missing, torch.nan)
 
 
 def join(results: list[SweepResult], order: Tensor) -> SweepResult:

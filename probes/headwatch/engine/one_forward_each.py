@@ -84,7 +84,7 @@ class HooksBackend:
         """The metrics under each intervention on a run; `done` is told of so many interventions more."""
         results = []
         for hooks in self._interventions(base.batch, new):
-            results.append(self._hooked_run(base.batch, hooks).measured)
+            results.append(base.measured if hooks is None else self._hooked_run(base.batch, hooks).measured)
             done(1)
         return torch.stack(results, dim=-1)
 
@@ -94,8 +94,8 @@ class HooksBackend:
     def _cache(self, batch: Batch, names: list[str], hooks: Hooks | None = None) -> Mapping[str, Tensor]:
         return self.hooked.run_with_cache(batch.ids, batch.mask, names, fwd_hooks=hooks or [])[1]
 
-    def _interventions(self, batch: Batch, new: NewValues) -> Iterator[Hooks]:
-        """The hooks of every intervention, in the order of the result's axes."""
+    def _interventions(self, batch: Batch, new: NewValues) -> Iterator[Hooks | None]:
+        """The hooks of every intervention, in the order of the result's axes; None for one that isn't asked for."""
         if self.sweep.sets is not None:
             yield from (self._replaced_heads(heads, new) for heads in self.sweep.sets)
         elif self.sweep.paths is not None:
@@ -103,7 +103,7 @@ class HooksBackend:
         else:
             yield from self._one_by_one(batch, new)
 
-    def _one_by_one(self, batch: Batch, new: NewValues) -> Iterator[Hooks]:
+    def _one_by_one(self, batch: Batch, new: NewValues) -> Iterator[Hooks | None]:
         given = self._replaced_heads(self.sweep.given, new)
         units: tuple[int | None, ...] = self.sweep.units if self.sweep.units is not None else (None,)
         positions: Sequence[int | None] = (None,)
@@ -112,8 +112,10 @@ class HooksBackend:
         for layer in self.sweep.layers:
             name, values = self.sweep.site.at(layer), new(layer)
             for unit in units:
+                asked = self.sweep.asks_for(layer, unit)
                 for position in positions:
-                    yield [*given, (name, _replace(self.sweep, values, unit, position))]
+                    hook = (name, _replace(self.sweep, values, unit, position))
+                    yield [*given, hook] if asked else None
 
     def _replaced_heads(self, heads: Sequence[Head], new: NewValues) -> Hooks:
         """Hooks that write the new z of several heads."""

@@ -58,11 +58,13 @@ def work_items_of(base: BaseRun, batch: Batch, sweep: Sweep, start: int) -> Iter
             layer = sweep.layers[rank]
             if _out_of_reach(sweep.paths, layer) or _never_read(base, sweep, layer, position):
                 continue
-            places = [
-                _place(sweep, batch, rank, unit, position) for unit in range(len(sweep.units or [None]))
-            ]
+            asked = [at for at, unit in enumerate(sweep.units or [None]) if sweep.asks_for(layer, unit)]
+            if not asked:
+                continue
+            units = None if sweep.units is None else tuple(sweep.units[at] for at in asked)
+            places = [_place(sweep, batch, rank, at, position) for at in asked]
             first = start if position is None else position
-            yield WorkItem(layer, sweep.units, position, first, torch.tensor(places))
+            yield WorkItem(layer, units, position, first, torch.tensor(places))
 
 
 def _items_of_sets(sets: Sequence[Sequence[tuple[int, int]]], start: int) -> Iterator[WorkItem]:

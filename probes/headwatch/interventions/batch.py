@@ -48,6 +48,8 @@ class Sweep:
         sets: sets of heads that are replaced together, in place of layers and units.
         paths: replace the heads only as some receivers see them.
         positions: which positions, one at a time; None for all.
+        only: of the heads or neurons, those that are replaced, as (layer, unit); None for all. The effects of the
+            others are NaN.
     """
 
     site: Site
@@ -59,6 +61,7 @@ class Sweep:
     sets: tuple[tuple[Head, ...], ...] | None = None
     paths: Paths | None = None
     positions: tuple[int, ...] | None = None
+    only: frozenset[Head] | None = None
 
     @property
     def metric(self) -> Metric:
@@ -105,6 +108,10 @@ class Sweep:
     def chosen_positions(self, n_positions: int) -> tuple[int, ...]:
         """The positions that are replaced one at a time, of prompts of so many."""
         return tuple(range(n_positions)) if self.positions is None else self.positions
+
+    def asks_for(self, layer: int, unit: int | None) -> bool:
+        """Whether a head or neuron of a layer, or the layer as a whole, is replaced."""
+        return self.only is None or (layer, unit) in self.only
 
     def shape(self, batch: "Batch") -> tuple[int, ...]:
         """The sizes of those axes."""
