@@ -3,8 +3,8 @@
 import sys
 import warnings
 
-# What stands between the user's line and the warning; checks of types at run time wrap functions in their own.
-_NOT_THE_USERS = ("headwatch", "headwatch_callbacks", "jaxtyping", "beartype")
+# What stands between the user's line and the warning: type checks and cached properties have frames of their own.
+_NOT_THE_USERS = ("headwatch", "headwatch_callbacks", "jaxtyping", "beartype", "functools")
 
 
 def warn_user(message: str) -> None:

@@ -1,0 +1,95 @@
+"""Which exact runs to make: few pairs for every head, then more only for those whose error still matters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from headwatch.estimates.target import Target
+from headwatch.statistics.difference_estimator import MeanEstimate, difference_estimate
+
+PILOT = 4  # pairs that every head is run on
+_GROWTH = 1.2
+
+Values = Float[np.ndarray, "pair cell"]
+Cells = Bool[np.ndarray, " cell"]
+RunExact = Callable[[Int[np.ndarray, " some"], Cells], Float[np.ndarray, "some cell"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of every pair before exact runs are made.
+
+    Attributes:
+        covariate: an estimate of each pair's effect, `[pair, cell]`.
+        tail: the expected square of what it is off by, up to a factor, `[pair, cell]`; 0 where nothing is known.
+        task_of: each pair's task.
+        order: the order in which pairs are run.
+    """
+
+    covariate: Values
+    tail: Values
+    task_of: Int[np.ndarray, " pair"]
+    order: Int[np.ndarray, " pair"]
+
+    def estimate(self, exact: Values) -> "Fitted":
+        """The estimates from what was run so far; a covariate that makes a head worse is left out."""
+        with np.errstate(invalid="ignore"):
+            of_residual = np.nanvar(exact - self.covariate, axis=0)
+            earned = of_residual <= np.nanvar(exact, axis=0)
+        covariate, tail = self.covariate * earned, self.tail * earned
+        return Fitted(covariate, tail, difference_estimate(exact, covariate, tail, self.task_of))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Estimates, and the covariates that they rest on: 0 for a head that has not earned its own.
+
+    Attributes:
+        covariate: `[pair, cell]`.
+        tail: likewise.
+        mean: the estimates.
+    """
+
+    covariate: Values
+    tail: Values
+    mean: MeanEstimate
+
+
+class OutOfBudget(Exception):  # noqa: N818 - not an error: a reason to stop
+    """The budget is spent."""
+
+
+def allocate(
+    exact: Values,
+    run_exact: RunExact,
+    known: Known,
+    target: Target,
+    affordable: Callable[[Cells, int], Cells],
+) -> Fitted:
+    """Make exact runs until every head has enough, or none can be paid for; `exact` is filled in place.
+
+    Args:
+        exact: `[pair, cell]`, with the pilot's values and NaN elsewhere.
+        run_exact: the exact effects of some heads on some pairs, `[some, cell]`; of the other heads anything.
+        known: what is known of every pair.
+        target: when a head has enough.
+        affordable: which of some heads can be run on so many pairs more; those that need it most come first in
+            importance, see `Budget`.
+    """
+    n_all, done = len(exact), int((~np.isnan(exact)).sum(0).min())
+    while True:
+        fitted = known.estimate(exact)
+        open_cells = ~target.met(fitted.mean) & (fitted.mean.n == done)
+        if done == n_all or not open_cells.any():
+            return fitted
+        more = min(n_all, max(done + 1, round(done * _GROWTH)))
+        if n_all - more < PILOT:
+            more = n_all
+        chosen = affordable(np.where(open_cells, target.need(fitted.mean), 0.0), more - done)
+        if not chosen.any():
+            return fitted
+        rows = known.order[done:more]
+        exact[np.ix_(rows, chosen)] = run_exact(rows, chosen)[:, chosen]
+        done = more

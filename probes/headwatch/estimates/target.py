@@ -1,0 +1,89 @@
+"""How precise an estimate shall be, and what it may cost."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from headwatch.statistics.difference_estimator import MeanEstimate
+
+TargetStderr = float | str | None
+
+_AS_EXACT = 0.21  # of the exact sweep's variance: a standard error of 1.1 times its own
+_DEFAULT_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Target:
+    """When a head has had enough exact runs.
+
+    It has when its standard error is at most 1.1 times that of the exact sweep, which more runs could hardly mend, or
+    when it is below what was asked for.
+
+    Attributes:
+        absolute: a standard error in the metric's unit; 0 for none.
+        share: a standard error as a share of the largest effect; 0 for none.
+    """
+
+    absolute: float = 0.0
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, target_stderr: TargetStderr) -> "Target":
+        """What a user asked for: a number, a share such as `"2%"`, `"exact"`, or None for the default.
+
+        Raises:
+            ValueError: something else.
+        """
+        if target_stderr is None:
+            return cls(share=_DEFAULT_SHARE)
+        if target_stderr == "exact":
+            return cls()
+        if isinstance(target_stderr, str):
+            per_cent = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", target_stderr)
+            if per_cent and float(per_cent[1]) > 0:
+                return cls(share=float(per_cent[1]) / 100)
+        elif (
+            isinstance(target_stderr, int | float)
+            and not isinstance(target_stderr, bool)
+            and target_stderr > 0
+        ):
+            return cls(absolute=float(target_stderr))
+        raise ValueError(
+            f"target_stderr={target_stderr!r}: give a number above 0 in the metric's unit, a share of the largest "
+            "effect such as '2%', or 'exact'"
+        )
+
+    def met(self, estimate: MeanEstimate) -> Bool[np.ndarray, " cell"]:
+        """Which cells have had enough."""
+        largest = np.nanmax(np.abs(estimate.mean), initial=0.0)
+        enough = max(self.absolute, self.share * float(largest))
+        as_exact = estimate.of_sampling <= _AS_EXACT * estimate.of_prompts
+        return as_exact | (estimate.stderr <= enough)
+
+    def need(self, estimate: MeanEstimate) -> np.ndarray:
+        """How far each cell is from enough: its variance of sampling over what it may be."""
+        largest = np.nanmax(np.abs(estimate.mean), initial=0.0)
+        enough = max(self.absolute, self.share * float(largest)) ** 2
+        allowed = np.maximum(_AS_EXACT * estimate.of_prompts, enough - estimate.of_prompts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(estimate.of_sampling / allowed, posinf=np.finfo(float).max)
+
+
+def check_budget(budget: float | None, n_pairs: int, pilot: int) -> None:
+    """Refuse a budget that is none, or that buys no interval.
+
+    Raises:
+        ValueError: such a budget.
+    """
+    if budget is None:
+        return
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
+        raise ValueError(f"budget={budget!r}: give a share of the exact sweep's cost, above 0 and up to 1")
+    least = pilot / n_pairs
+    if budget < least:
+        raise ValueError(
+            f"budget={budget} is less than {least:.3g}, the share of {pilot} exact runs a head on {n_pairs} pairs, the "
+            "fewest that give an interval: give more, or more pairs"
+        )
