@@ -18,7 +18,7 @@ FLOORS = {
         ["effects", "metrics", "scores", "tasks"],
         ["interventions", "plot", "record"],
         ["attribution", "engine", "page"],
-        ["ablation", "patching"],
+        ["ablation", "estimates", "patching"],
     ],
     "headwatch_callbacks": [
         ["questions"],

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from headwatch import metrics, plot, tasks
     from headwatch.ablation import ablate, ablate_head_sets, ablate_heads
     from headwatch.attribution.attribute import attribute_heads
-    from headwatch.effects import Effects
+    from headwatch.effects import Effects, EstimatedEffects
     from headwatch.effects.head_effects import HeadEffects
+    from headwatch.estimates.estimate import estimate_heads
     from headwatch.model.activation_cache import ActivationCache
     from headwatch.model.activation_names import act_name
     from headwatch.model.find import find_architecture
@@ -34,6 +35,7 @@ __all__ = [
     "Combined",
     "Comparison",
     "Effects",
+    "EstimatedEffects",
     "Events",
     "GradientHeadImportance",
     "HeadEffects",
@@ -54,6 +56,7 @@ __all__ = [
     "compare",
     "control_variate",
     "copying_scores",
+    "estimate_heads",
     "events",
     "export",
     "find_architecture",
@@ -73,6 +76,7 @@ _HOMES = {
     "Combined": "statistics.control_variate",
     "Comparison": "record",
     "Effects": "effects",
+    "EstimatedEffects": "effects",
     "Events": "record",
     "GradientHeadImportance": "scores.gradient_importance",
     "HeadEffects": "effects.head_effects",
@@ -93,6 +97,7 @@ _HOMES = {
     "compare": "record",
     "control_variate": "statistics.control_variate",
     "copying_scores": "scores.copying",
+    "estimate_heads": "estimates.estimate",
     "events": "record",
     "export": "record",
     "find_architecture": "model.find",

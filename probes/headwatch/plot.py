@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.cell_names import Head, cell_name
-from headwatch.effects import Effects
+from headwatch.effects.measured import MeasuredCells
 from headwatch.pictures import attention_maps, heat_map
 from headwatch.pictures.cell_map import score_map
 
@@ -24,7 +24,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def heads(values: Effects | Float[Tensor, "..."], *, title: str = "", ax: "Axes | None" = None) -> "Axes":
+def heads(
+    values: MeasuredCells | Float[Tensor, "..."], *, title: str = "", ax: "Axes | None" = None
+) -> "Axes":
     """Draw one number a head, or another unit, as a map: blue below 0, white at 0, red above.
 
     Example:
@@ -42,7 +44,7 @@ def heads(values: Effects | Float[Tensor, "..."], *, title: str = "", ax: "Axes 
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: numbers of another shape than `[layer, head]`.
     """
-    if isinstance(values, Effects):
+    if isinstance(values, MeasuredCells):
         unit = f"effect on {values.metric}"
         return heat_map.draw(values.cell_map(), title=title or values.title, unit=unit, ax=ax)
     if values.ndim != 2:

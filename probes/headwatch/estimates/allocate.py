@@ -14,6 +14,7 @@ _GROWTH = 1.2
 
 Values = Float[np.ndarray, "pair cell"]
 Cells = Bool[np.ndarray, " cell"]
+Affordable = Callable[[Float[np.ndarray, " cell"], int], Cells]
 RunExact = Callable[[Int[np.ndarray, " some"], Cells], Float[np.ndarray, "some cell"]]
 
 
@@ -57,16 +58,12 @@ class Fitted:
     mean: MeanEstimate
 
 
-class OutOfBudget(Exception):  # noqa: N818 - not an error: a reason to stop
-    """The budget is spent."""
-
-
 def allocate(
     exact: Values,
     run_exact: RunExact,
     known: Known,
     target: Target,
-    affordable: Callable[[Cells, int], Cells],
+    affordable: Affordable,
 ) -> Fitted:
     """Make exact runs until every head has enough, or none can be paid for; `exact` is filled in place.
 
@@ -75,8 +72,7 @@ def allocate(
         run_exact: the exact effects of some heads on some pairs, `[some, cell]`; of the other heads anything.
         known: what is known of every pair.
         target: when a head has enough.
-        affordable: which of some heads can be run on so many pairs more; those that need it most come first in
-            importance, see `Budget`.
+        affordable: which heads can be run on so many pairs more, by how much each needs it (0: not at all).
     """
     n_all, done = len(exact), int((~np.isnan(exact)).sum(0).min())
     while True:

@@ -24,6 +24,7 @@ from headwatch.attribution.first_order import SITES_OF_HEADS
 from headwatch.estimates.head_sweep import HeadSweep, Rows, Values
 from headwatch.estimates.speed_of_bf16 import speed_of_bf16
 
+_WORTH_TRYING = 2.0  # times faster
 _SHARE_OF_SIZE = 0.1  # of a covariate's size that it is expected to be off by, where nothing else is known
 
 
@@ -134,15 +135,16 @@ class Bf16(Covariate):
     name = "bf16"
 
     def serves(self) -> bool:
-        """Where the machine multiplies bfloat16 numbers faster than the model's own."""
-        network = self.question.run.hooked.architecture
-        return network.dtype == torch.float32 and speed_of_bf16(network.device) > 1
+        """Where the model's own numbers are wider, and the machine is at least twice as fast with these."""
+        run = self.question.run
+        wider = run.hooked.architecture.dtype == torch.float32 and run.options.precision is None
+        return wider and run.engine_answers and speed_of_bf16(self.question) >= _WORTH_TRYING
 
     def cost(self) -> float:
         """The whole sweep, divided by how much faster it is."""
         question = self.question
         exact = question.costs.exact[list(question.run.sweep.layers)].sum() * question.shape[1]
-        return float(exact + question.costs.base) / speed_of_bf16(question.run.hooked.architecture.device)
+        return float(exact + question.costs.base) / speed_of_bf16(question)
 
     def guess(self, rows: Rows) -> Guess:
         """The effects; what rounding does is no larger for one pair than for another."""

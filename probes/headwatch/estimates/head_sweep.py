@@ -99,11 +99,15 @@ class HeadSweep:
             return "given"
         return "corrupted" if self.run.kind == "denoise" else "clean"
 
+    @property
+    def length(self) -> float:
+        """How many tokens of a prompt are read, on average."""
+        return read_lengths(self.run.pairs, self.run.sweep.metrics).double().mean().item()
+
     @cached_property
     def costs(self) -> Costs:
         """What a pair's runs cost, in forward-equivalents."""
-        pairs, network = self.run.pairs, self.run.hooked.architecture
-        length = read_lengths(pairs, self.run.sweep.metrics).double().mean().item()
+        pairs, network, length = self.run.pairs, self.run.hooked.architecture, self.length
         patching = self.run.kind in DIRECTIONS
         start = pairs.first_difference.double().mean().item() if patching else 0.0
         changed = max(1, round(length - start))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from headwatch.statistics.difference_estimator import MeanEstimate
 
@@ -55,20 +55,20 @@ class Target:
             "effect such as '2%', or 'exact'"
         )
 
-    def met(self, estimate: MeanEstimate) -> Bool[np.ndarray, " cell"]:
-        """Which cells have had enough."""
-        largest = np.nanmax(np.abs(estimate.mean), initial=0.0)
-        enough = max(self.absolute, self.share * float(largest))
-        as_exact = estimate.of_sampling <= _AS_EXACT * estimate.of_prompts
-        return as_exact | (estimate.stderr <= enough)
-
-    def need(self, estimate: MeanEstimate) -> np.ndarray:
-        """How far each cell is from enough: its variance of sampling over what it may be."""
+    def allowed(self, estimate: MeanEstimate) -> Float[np.ndarray, " cell"]:
+        """What variance of sampling each cell may have."""
         largest = np.nanmax(np.abs(estimate.mean), initial=0.0)
         enough = max(self.absolute, self.share * float(largest)) ** 2
-        allowed = np.maximum(_AS_EXACT * estimate.of_prompts, enough - estimate.of_prompts)
+        return np.maximum(_AS_EXACT * estimate.of_prompts, enough - estimate.of_prompts)
+
+    def met(self, estimate: MeanEstimate) -> Bool[np.ndarray, " cell"]:
+        """Which cells have had enough."""
+        return estimate.of_sampling <= self.allowed(estimate)
+
+    def need(self, estimate: MeanEstimate) -> Float[np.ndarray, " cell"]:
+        """How far each cell is from enough: its variance of sampling over what it may be."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(estimate.of_sampling / allowed, posinf=np.finfo(float).max)
+            return np.nan_to_num(estimate.of_sampling / self.allowed(estimate), posinf=np.finfo(float).max)
 
 
 def check_budget(budget: float | None, n_pairs: int, pilot: int) -> None:

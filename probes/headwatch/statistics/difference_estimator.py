@@ -83,10 +83,14 @@ def _estimate(
     freedom = np.where(of_tasks.usable, of_tasks.degrees_of_freedom, n - 1.0)
     missed = _tail_missed(tail, run)
     sampling = np.where(n == n_all, 0.0, sampling * missed)
-    prompts = _variance_over_prompts(covariate, residual, run, spread)
-    both = (sampling + prompts) ** 2
-    shares = np.where(sampling > 0, sampling**2 / freedom, 0.0) + prompts**2 / (n_all - 1)
-    degrees = np.where(shares > 0, both / shares, n_all - 1.0)
+    of_covariate = covariate.var(0, ddof=1) / n_all
+    of_residual = _variance_with_residual(covariate, residual, run, spread) / n_all - of_covariate
+    # What is known from the runs alone has their degrees of freedom, whether it stands for sampling or for prompts.
+    by_runs = sampling + np.maximum(of_residual, 0.0)
+    shares = np.where(by_runs > 0, by_runs**2 / freedom, 0.0) + of_covariate**2 / (n_all - 1)
+    prompts = of_covariate + of_residual
+    degrees = np.where(shares > 0, (by_runs + of_covariate) ** 2 / shares, n_all - 1.0)
+    degrees = np.where(n == n_all, n_all - 1.0, degrees)
     return MeanEstimate(covariate.mean(0) + mean_residual, sampling, prompts, degrees, missed, n)
 
 
@@ -101,16 +105,16 @@ def _tail_missed(tail: Values, run: Bool[np.ndarray, "pair cell"]) -> PerCell:
     return np.where(everywhere > over_run, everywhere / np.maximum(over_run, 1e-30), 1.0)
 
 
-def _variance_over_prompts(
+def _variance_with_residual(
     covariate: Values, residual: Values, run: Bool[np.ndarray, "pair cell"], spread: PerCell
 ) -> PerCell:
-    """The variance of c + r over prompts, by that of c over all pairs and the rest over those run; over N."""
+    """The variance of c + r over pairs, by that of c over all of them and the rest over those that were run."""
     n = run.sum(0)
     inside = np.where(run, covariate, 0.0).sum(0) / n
     together = np.where(run, (covariate - inside) * (residual - residual.sum(0) / n), 0.0).sum(0) / (n - 1)
     apart = covariate.var(0, ddof=1) + spread
     # A covariance from few runs may say that nothing is left.
-    return np.maximum(apart + 2 * together, apart / 2 * (n < len(run))) / len(run)
+    return np.maximum(apart + 2 * together, apart / 2 * (n < len(run)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,134 @@
+"""`EstimatedEffects`: what `estimate_heads` answers with: means of exact effects that few pairs were run for."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from headwatch.cell_names import Coords, how_many
+from headwatch.effects.measured import MeasuredCells
+from headwatch.statistics.difference_estimator import MeanEstimate, difference_estimate
+
+_PATCHING = ("denoise", "noise")
+_TAIL_MISSED = 3.0  # from which factor on a head is suspect
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EstimatedEffects(MeasuredCells):
+    """Mean effects of all heads, estimated from exact runs on some pairs and from what is cheap to know of all.
+
+    Example:
+        >>> pairs = hw.tasks.ioi(tokenizer, n=16)
+        >>> found = hw.estimate_heads(model, pairs, budget=0.5)
+        >>> low, high = found.interval(0.95)                               # [layer, head] each
+        >>> found.n_exact.shape, found.cost <= 0.5
+        (torch.Size([12, 12]), True)
+        >>> doubtful = found.suspect                                       # [layer, head]
+
+    Intervals are those of Student's t with Satterthwaite's (1946) degrees of freedom. Everything else is as in
+    `Effects`: `mean`, `stderr`, `p_values`, `significant`, `top`, `to_dataframe`, `plot`, `save`.
+
+    Attributes:
+        exact_values: the exact effect of each head on the pairs that it was run on, `[pair, layer, head]`, in the
+            metric's unit; NaN on the others.
+        covariate: what is known of every pair, `[pair, layer, head]`; 0 for a head that has not earned one.
+        tail: the expected square of what the covariate is off by, up to a factor, `[pair, layer, head]`.
+        task_of: each pair's task, as a number, `[pair]`.
+        order: the order in which pairs were run, `[pair]`.
+        clean: the metric on each clean prompt, `[pair]`.
+        corrupted: the metric on each corrupted prompt, `[pair]`; None where no corrupted run was made.
+        dims: `("layer", "head")`.
+        site: the activation that was replaced.
+        kind: what replaced it.
+        metric: the metric's name.
+        cost: what it took, as a share of the exact sweep on all pairs, in forward-equivalents.
+        cost_by_clock: the same in seconds, the exact sweep's being those of its first pairs, scaled up.
+        covariate_names: what the covariate is made of: `none`, `first order`, `last position` or `bf16`.
+        seconds: how long it took.
+        given: the metric with the given heads replaced and nothing else, `[pair]`; None without such heads.
+        coords: which layers and heads the axes stand for.
+    """
+
+    exact_values: Float[Tensor, "pair layer head"]
+    covariate: Float[Tensor, "pair layer head"]
+    tail: Float[Tensor, "pair layer head"]
+    task_of: Int[Tensor, " pair"]
+    order: Int[Tensor, " pair"]
+    clean: Float[Tensor, " pair"]
+    corrupted: Float[Tensor, " pair"] | None
+    dims: tuple[str, ...]
+    site: str
+    kind: str
+    metric: str
+    cost: float
+    cost_by_clock: float
+    covariate_names: tuple[str, ...]
+    seconds: float = 0.0
+    given: Float[Tensor, " pair"] | None = None
+    coords: Coords = field(default_factory=dict)
+
+    exact = False
+
+    @cached_property
+    def mean(self) -> Float[Tensor, "layer head"]:
+        """The effect averaged over pairs, `[layer, head]`: mean of the covariate, and of what it was off by."""
+        return self._as_heads(self._estimate.mean)
+
+    @cached_property
+    def stderr(self) -> Float[Tensor, "layer head"]:
+        """The standard error as an estimate of the mean over all prompts like these, `[layer, head]`."""
+        return self._as_heads(self._estimate.stderr)
+
+    @cached_property
+    def degrees_of_freedom(self) -> Float[Tensor, "layer head"]:
+        """Satterthwaite's, of `stderr`, `[layer, head]`."""
+        return self._as_heads(self._estimate.degrees_of_freedom)
+
+    @cached_property
+    def n_exact(self) -> Int[Tensor, "layer head"]:
+        """On how many pairs each head was run, `[layer, head]`."""
+        return (~self.exact_values.isnan()).sum(0)
+
+    @cached_property
+    def suspect(self) -> Bool[Tensor, "layer head"]:  # type: ignore[override]
+        """Whose interval is not to be trusted, `[layer, head]`.
+
+        A head's runs have missed most of a tail that is known to be there: the squared residual that is expected of
+        a pair is more than 3 times as large, on average over all pairs, as over those that were run.
+        """
+        return self._as_heads(self._estimate.tail_missed) > _TAIL_MISSED
+
+    @cached_property
+    def covariate_r2(self) -> Float[Tensor, "layer head"]:
+        """The share of the exact effects' variance that the covariate explains, over the pairs run, `[layer, head]`.
+
+        NaN where a head's effect is the same on all of them.
+        """
+        exact, residual = _cells(self.exact_values), _cells(self.exact_values - self.covariate)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._as_heads(1 - np.nanvar(residual, axis=0) / np.nanvar(exact, axis=0))
+
+    @property
+    def title(self) -> str:
+        """What was asked, in a few words, such as `z, mean ablation, estimated, 64 pairs`."""
+        asked = f"{self.site}, {self.kind} {'patching' if self.kind in _PATCHING else 'ablation'}"
+        return f"{asked}, estimated at {self.cost:.0%} of the exact cost, {how_many(self.n, 'pair')}".replace(
+            "%", " %"
+        )
+
+    @cached_property
+    def _estimate(self) -> MeanEstimate:
+        exact, covariate, tail = map(_cells, (self.exact_values, self.covariate, self.tail))
+        return difference_estimate(exact, covariate, tail, self.task_of.cpu().numpy())
+
+    def _as_heads(self, values: np.ndarray) -> Tensor:
+        found = torch.from_numpy(np.ascontiguousarray(values)).reshape(self.exact_values.shape[1:])
+        return found.to(self.exact_values)
+
+
+def _cells(values: Tensor) -> np.ndarray:
+    """`[pair, layer, head]` as `[pair, cell]` in float64."""
+    return values.flatten(1).double().cpu().numpy()

@@ -1,0 +1,127 @@
+"""One question's estimate from beginning to end: pilot, covariate, and exact runs where they still matter."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headwatch.effects.estimated import EstimatedEffects
+from headwatch.estimates.allocate import PILOT, Fitted, Known, allocate
+from headwatch.estimates.budget import Budget
+from headwatch.estimates.choose import choose
+from headwatch.estimates.head_sweep import HeadSweep
+from headwatch.estimates.target import Target
+from headwatch.statistics.balanced_order import balanced_order
+
+
+@dataclass(frozen=True)
+class Estimation:
+    """One question under way.
+
+    Attributes:
+        question: the question.
+        target: when a head has had enough exact runs.
+        limit: what it may cost, as a share of the exact sweep; None for no limit.
+        seed: of the order in which pairs are run.
+    """
+
+    question: HeadSweep
+    target: Target
+    limit: float | None
+    seed: int
+
+    def run(self) -> EstimatedEffects:
+        """The estimates."""
+        started = time.perf_counter()
+        self.question.run.engine_answers  # noqa: B018 - so that the check isn't timed with the first pairs
+        exact = np.full((self.question.n_pairs, int(np.prod(self.question.shape))), np.nan)
+        budget = self._pilot(exact)
+        name, known = self._learn(exact, budget)
+        fitted = allocate(exact, self.question.exact, known, self.target, budget.afford)
+        progress = self.question.run.options.progress
+        if progress is not None:
+            progress(self.question.n_pairs, self.question.n_pairs)
+        return self._answer(exact, fitted, name, budget, started)
+
+    def _pilot(self, exact: Float[np.ndarray, "pair cell"]) -> Budget:
+        """Run every head on the first pairs, which also tells how long the exact sweep takes."""
+        costs, n_pairs = self.question.costs, self.question.n_pairs
+        budget = Budget(self.limit, self._per_cell / self._whole, costs.base / self._whole)
+        exact[self._first] = self.question.exact(self._first)
+        budget.sweep_seconds = budget.seconds / len(self._first) * n_pairs
+        pilot = len(self._first) * (self._per_cell.sum() + costs.base) + n_pairs * costs.values
+        budget.spent = float(pilot / self._whole)
+        return budget
+
+    def _learn(self, exact: Float[np.ndarray, "pair cell"], budget: Budget) -> tuple[str, Known]:
+        """Choose what is known of all pairs by what it says of the first."""
+        n_pairs = self.question.n_pairs
+        left = np.inf if self.limit is None else (self.limit - budget.spent) * self._whole
+        chosen = choose(self.question, exact[self._first], self._first, self.target, self._per_cell, left)
+        guess = chosen.everywhere(self._first, n_pairs)
+        budget.spent += chosen.covariate.cost() * n_pairs / self._whole
+        return chosen.covariate.name, Known(guess.values, guess.tail, self._task_of, self._order)
+
+    def _answer(
+        self, exact: Float[np.ndarray, "pair cell"], fitted: Fitted, name: str, budget: Budget, started: float
+    ) -> EstimatedEffects:
+        run = self.question.run
+        measured = {name: _tensor(values) for name, values in self.question.not_intervened().items()}
+        clean = measured["clean"]
+        assert clean is not None
+        return EstimatedEffects(
+            self._as_heads(exact),
+            self._as_heads(fitted.covariate),
+            self._as_heads(fitted.tail),
+            torch.from_numpy(self._task_of),
+            torch.from_numpy(self._order),
+            clean,
+            measured["corrupted"],
+            run.sweep.dims,
+            run.sweep.site.name,
+            run.kind,
+            run.sweep.metric.name,
+            cost=budget.spent,
+            cost_by_clock=budget.by_clock,
+            covariate_names=(name,),
+            seconds=time.perf_counter() - started,
+            given=measured["given"],
+            coords=run.sweep.coords(run.pairs.clean.shape[1]),
+        )
+
+    @cached_property
+    def _task_of(self) -> Int[np.ndarray, " pair"]:
+        return np.unique(np.array(self.question.run.pairs.tasks), return_inverse=True)[1]
+
+    @cached_property
+    def _order(self) -> Int[np.ndarray, " pair"]:
+        return balanced_order(self.question.n_pairs, self._task_of, seed=self.seed).numpy()
+
+    @cached_property
+    def _first(self) -> Int[np.ndarray, " some"]:
+        """The pairs that every head is run on."""
+        return self._order[:PILOT]
+
+    @cached_property
+    def _per_cell(self) -> Float[np.ndarray, " cell"]:
+        """One exact run's cost on one pair, in forward-equivalents."""
+        by_layer = self.question.costs.exact[list(self.question.run.sweep.layers)]
+        return np.repeat(by_layer, self.question.shape[1])
+
+    @cached_property
+    def _whole(self) -> float:
+        """The exact sweep's cost on all pairs, in forward-equivalents."""
+        costs = self.question.costs
+        return float(self.question.n_pairs * (self._per_cell.sum() + costs.base + costs.values))
+
+    def _as_heads(self, values: Float[np.ndarray, "pair cell"]) -> Float[Tensor, "pair layer head"]:
+        return torch.from_numpy(values).float().unflatten(1, self.question.shape)
+
+
+def _tensor(values: Float[np.ndarray, " pair"]) -> Tensor | None:
+    """What was measured on every pair; None where such a run wasn't made."""
+    return None if np.isnan(values).all() else torch.from_numpy(values).float()
