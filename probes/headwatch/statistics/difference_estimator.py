@@ -5,7 +5,8 @@ mean = mean_N(c) + mean_n(r), with r = x − c on the n pairs that were run: the
 run leave open, which more runs make smaller, and what the N pairs leave open about all prompts like these, which the
 exact mean has too.
 
-Three things make it honest with few runs, each found by simulation on trained models (`docs/estimates.md`):
+Three things make it honest with few runs, each found by simulation on trained models (see the page 'estimates' of the
+documentation):
 
 - Pairs come from several tasks, whose residuals lie at different heights. As soon as every task has 2 runs, the mean
   of residuals is weighted by task and its variance is taken within tasks: the larger one of their pooled variance
