@@ -1,11 +1,15 @@
 """What a record keeps of a pass's effects: their line, and the values of every pair."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from headwatch.effects import Effects
+from headwatch.effects.estimated import EstimatedEffects
+from headwatch.effects.measured import MeasuredCells
 from headwatch.prompts.fingerprint import fingerprints
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record.effect_entry import EffectEntry
@@ -13,7 +17,7 @@ from headwatch.record.per_pair import PerPair
 
 
 def entry_of(
-    effects: Effects, *, step: int, epoch: int, probe: str, label: str, seconds: float
+    effects: MeasuredCells, *, step: int, epoch: int, probe: str, label: str, seconds: float
 ) -> EffectEntry:
     """The line of a pass; arguments as in `EffectEntry`."""
     return EffectEntry(
@@ -34,10 +38,25 @@ def entry_of(
         clean=effects.clean.mean().item(),
         corrupted=None if effects.corrupted is None else effects.corrupted.mean().item(),
         seconds=seconds,
+        **_of_estimate(effects),
     )
 
 
-def per_pair_of(effects: Effects, pairs: PromptPairs) -> PerPair:
+def _of_estimate(effects: MeasuredCells) -> dict[str, Any]:
+    """What only estimated effects have."""
+    if not isinstance(effects, EstimatedEffects):
+        return {}
+    return {
+        "degrees_of_freedom": array(effects.degrees_of_freedom),
+        "n_exact": effects.n_exact.cpu().numpy(),
+        "cost": effects.cost,
+        "covariate": "+".join(effects.covariate_names),
+        "covariate_r2": array(effects.covariate_r2),
+        "suspect": effects.suspect.cpu().numpy(),
+    }
+
+
+def per_pair_of(effects: MeasuredCells, pairs: PromptPairs) -> PerPair:
     """The effect on every pair.
 
     Raises:
@@ -45,7 +64,11 @@ def per_pair_of(effects: Effects, pairs: PromptPairs) -> PerPair:
     """
     if len(pairs) != effects.n:
         raise ValueError(f"effects on {effects.n} pairs came with {len(pairs)} pairs: give those they are of")
-    return PerPair(array(effects.per_pair), None, fingerprints(pairs))
+    known = fingerprints(pairs)
+    if isinstance(effects, EstimatedEffects):
+        return PerPair(array(effects.exact_values), array(effects.covariate), known)
+    assert isinstance(effects, Effects)
+    return PerPair(array(effects.per_pair), None, known)
 
 
 def array(values: Tensor) -> Float[np.ndarray, "..."]:

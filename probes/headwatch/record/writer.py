@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.effects import Effects
+from headwatch.effects.measured import MeasuredCells
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record.description import write_description
 from headwatch.record.entries import (
@@ -63,7 +63,7 @@ class RecordWriter:
         epoch: int,
         probe: str,
         label: str,
-        effects: Effects,
+        effects: MeasuredCells,
         seconds: float,
         *,
         pairs: PromptPairs | None = None,

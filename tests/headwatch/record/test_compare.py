@@ -155,6 +155,15 @@ def test_a_label_chooses_among_series(run):
     assert hw.compare(run, 400, 600, label="second").mean[0, 0] == pytest.approx(-2, abs=0.2)
 
 
+def test_the_only_series_that_keeps_values_of_every_pair_needs_no_label(run):
+    with RecordWriter(run, name="run", model=MODEL) as writer:
+        for step in (400, 600):
+            writer.effects(step, 0, "ablation", "second", effects_of(BEFORE), 0.0)
+    assert hw.compare(run, 400, 600).after.label == LABEL
+    with pytest.raises(ValueError, match="keeps no values of every pair for second at step 400"):
+        hw.compare(run, 400, 600, label="second")
+
+
 @pytest.mark.parametrize(
     ("others", "said"),
     [

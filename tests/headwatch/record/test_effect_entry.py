@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from headwatch.effects import Effects
-from headwatch.record import Record, RecordWriter, export
+from headwatch.effects.estimated import EstimatedEffects
+from headwatch.record import Record, RecordWriter, compare, export
+from headwatch.record.per_pair import read_per_pair
 from headwatch.record.reader import parse
+from tests.headwatch.record.test_per_pair import pairs_of
 
 OLD = Path(__file__).parents[2] / "data" / "record_format_1"  # written by headwatch 0.1
 LABEL = "ablation/z/mean/loss"
@@ -97,3 +100,59 @@ def test_what_is_damaged_is_one_sentence(exact, changes, said):
     line = as_line(replace(exact, **ESTIMATE))
     with pytest.raises(ValueError, match=said):
         parse(json.dumps(line | changes).encode())
+
+
+def estimated():
+    """Estimates of 20 pairs over 3 heads, of which 8, 5 and 8 had an exact run; without a covariate for the last."""
+    random = torch.Generator().manual_seed(0)
+    known = torch.randn(20, 1, 3, generator=random)
+    exact = known + 0.2 * torch.randn(20, 1, 3, generator=random)
+    exact[8:], exact[5:, 0, 1] = torch.nan, torch.nan
+    known[..., 2] = 0.0
+    return EstimatedEffects(
+        exact_values=exact,
+        covariate=known,
+        tail=torch.ones(20, 1, 3),
+        task_of=torch.zeros(20, dtype=torch.long),
+        order=torch.arange(20),
+        clean=torch.ones(20),
+        corrupted=None,
+        dims=("layer", "head"),
+        site="z",
+        kind="mean",
+        metric="loss",
+        cost=0.3,
+        cost_by_clock=0.4,
+        covariate_names=("last position", "first order"),
+    )
+
+
+def test_an_estimate_is_kept_with_all_that_its_interval_stands_on(tmp_path):
+    found = estimated()
+    with RecordWriter(tmp_path, name="run", model={}) as writer:
+        writer.effects(7, 0, "ablation", LABEL, found, 0.1, pairs=pairs_of(20), overhead=0.03)
+    record = Record.read(tmp_path)
+    assert record.problems == ()
+    [entry] = record.effects
+    assert (entry.exact, entry.n, entry.cost, entry.overhead) == (False, 20, 0.3, 0.03)
+    assert entry.covariate == "last position+first order"
+    assert entry.n_exact.tolist() == [[8, 5, 8]]
+    for name in ("mean", "stderr", "degrees_of_freedom", "covariate_r2", "suspect"):
+        np.testing.assert_allclose(
+            getattr(entry, name), getattr(found, name).numpy(), rtol=1e-6, err_msg=name
+        )
+    np.testing.assert_allclose(entry.cell_map().high, found.interval()[1].numpy(), rtol=1e-5)
+    kept = read_per_pair(tmp_path, entry)
+    largest = found.exact_values.abs().nan_to_num().amax(0).numpy()
+    assert (np.isnan(kept.exact) == np.isnan(found.exact_values.numpy())).all()
+    assert (np.nan_to_num(np.abs(kept.exact - found.exact_values.numpy())) <= 1e-3 * largest).all()
+    np.testing.assert_allclose(kept.covariate, found.covariate.numpy(), atol=2e-3)
+
+
+def test_two_estimates_are_compared_on_what_was_run_and_what_is_known(tmp_path):
+    first = estimated()
+    second = replace(first, exact_values=first.exact_values + 0.5, covariate=first.covariate + 0.4)
+    with RecordWriter(tmp_path, name="run", model={}) as writer:
+        for step, found in ((1, first), (2, second)):
+            writer.effects(step, 0, "ablation", LABEL, found, 0.1, pairs=pairs_of(20))
+    np.testing.assert_allclose(compare(tmp_path, 1, 2).mean, [[0.5, 0.5, 0.5]], atol=0.01)

@@ -65,10 +65,10 @@ def test_chance_gives_about_as_many_events_as_is_said(tmp_path):
 
 def test_events_come_by_step_and_the_largest_first_within_one(tmp_path):
     values = trajectories()
-    values[4:, :, 0, 0] -= 0.9
+    values[4:, :, 0, 0] -= 0.4
     values[7:, :, 1, 1] += 0.7
     found = [event for event in hw.events(write(tmp_path, values)) if abs(event.change) > 0.3]
-    assert [(event.after, event.cell) for event in found] == [(400, "L0H0"), (400, "L2H5"), (700, "L1H1")]
+    assert [(event.after, event.cell) for event in found] == [(400, "L2H5"), (400, "L0H0"), (700, "L1H1")]
 
 
 def test_a_table_has_a_row_an_event(tmp_path):
@@ -81,9 +81,10 @@ def test_a_table_has_a_row_an_event(tmp_path):
 
 
 def test_one_series_or_all(tmp_path):
-    write(tmp_path, trajectories())
-    write(tmp_path, trajectories(at=6), label="second")
-    assert {event.label for event in hw.events(tmp_path)} == {LABEL, "second"}
+    write(tmp_path, trajectories(at=6))
+    write(tmp_path, trajectories(), label="second")
+    jumps = [event for event in hw.events(tmp_path) if abs(event.change) > 0.3]
+    assert [(event.label, event.after) for event in jumps] == [("second", 400), (LABEL, 600)]
     assert {event.label for event in hw.events(tmp_path, label="second")} == {"second"}
     with pytest.raises(ValueError, match=f"no series 'third': it has .*{LABEL}"):
         hw.events(tmp_path, label="third")
@@ -121,6 +122,13 @@ def test_only_passes_on_the_pairs_of_the_last_one_count(tmp_path):
     write(tmp_path, values[:3], STEPS[:3], pairs=pairs_of(64, shift=1))
     write(tmp_path, values[3:], STEPS[3:])
     assert hw.change_points(tmp_path).steps == STEPS[3:]
+
+
+def test_only_passes_of_the_last_ones_question_count(tmp_path):
+    values = trajectories()
+    write(tmp_path, values[:2], STEPS[:2], metric="logit_diff")
+    write(tmp_path, values[2:], STEPS[2:])
+    assert hw.change_points(tmp_path).steps == STEPS[2:]
 
 
 def test_passes_on_half_of_the_pairs_count_and_on_fewer_do_not(tmp_path):
