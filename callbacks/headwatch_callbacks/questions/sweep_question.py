@@ -81,7 +81,10 @@ class SweepQuestion(Question):
 
     def labels(self, sizes: Sizes) -> tuple[str, ...]:
         """One series for each metric."""
-        metrics = (self.source.read(sizes).metric,) if self._metrics is None else self._metrics
+        metrics = self._metrics
+        if metrics is None:
+            pairs = self.source.read(sizes) if self._pairs is None else self._pairs
+            metrics = (pairs.metric,)
         return tuple(self._named(self._with(metric)) for metric in metrics)
 
     def prepare(self, network: Architecture) -> None:

@@ -15,7 +15,6 @@ from torch import Tensor
 from headwatch.cell_names import how_many
 from headwatch.model.activation_names import MODEL, NameLike, act_name, resolve
 from headwatch.model.architecture import Architecture
-from headwatch.model.torch_hooks import per_head_output
 
 Labelled = tuple[Tensor, list[str]]
 
@@ -174,7 +173,7 @@ class ActivationCache(Mapping[str, Tensor]):
         """
         last = self._layer(layer)
         heads = self._architecture.sizes.n_heads
-        parts = [self._head_results(i)[..., head, :] for i in range(last) for head in range(heads)]
+        parts = [result for i in range(last) for result in self._head_results(i).unbind(-2)]
         labels = [f"L{i}H{head}" for i in range(last) for head in range(heads)]
         if incl_remainder:
             stream = self._stream(layer)
@@ -234,10 +233,7 @@ class ActivationCache(Mapping[str, Tensor]):
     def _head_results(self, layer: int) -> Tensor:
         if (full := act_name("result", layer)) in self._activations:
             return self._activations[full]
-        z = self["z", layer]
-        batched = z if self.has_batch_dim else z[None]
-        result, _ = per_head_output(self._architecture.output_projection(layer), batched)
-        return result if self.has_batch_dim else result[0]
+        return self._architecture.write_heads(layer, self["z", layer]).movedim(0, -2)
 
     def _stream(self, layer: int | None) -> Tensor:
         last = self._layer(layer)
