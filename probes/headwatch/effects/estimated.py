@@ -14,6 +14,7 @@ from headwatch.statistics.difference_estimator import MeanEstimate, difference_e
 
 _PATCHING = ("denoise", "noise")
 _TAIL_MISSED = 3.0  # from which factor on a head is suspect
+_EXPLAINED = 0.8  # of the variance, below which it is
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,10 +97,16 @@ class EstimatedEffects(MeasuredCells):
     def suspect(self) -> Bool[Tensor, "layer head"]:  # type: ignore[override]
         """Whose interval is not to be trusted, `[layer, head]`.
 
-        A head's runs have missed most of a tail that is known to be there: the squared residual that is expected of
-        a pair is more than 3 times as large, on average over all pairs, as over those that were run.
+        Of a head that wasn't run on all pairs, either the runs have missed most of a tail that is known to be there:
+        the squared residual that is expected of a pair is more than 3 times as large, on average over all pairs, as
+        over those that were run. Or a covariate is used that explains less than 80 % of the head's variance, so that
+        few pairs may carry what it misses. On models trained for the purpose, intervals of all other heads held the
+        truth in 84 to 92 % of draws for the worst head and in 94 % on average; those of suspect ones in as few as 59 %.
         """
-        return self._as_heads(self._estimate.tail_missed) > _TAIL_MISSED
+        missed = self._as_heads(self._estimate.tail_missed) > _TAIL_MISSED
+        explained = self.covariate_r2 >= _EXPLAINED
+        weak = ~explained & ~self.covariate_r2.isnan() & (self.covariate_names != ("none",))
+        return (missed | weak) & (self.n_exact < self.n)
 
     @cached_property
     def covariate_r2(self) -> Float[Tensor, "layer head"]:

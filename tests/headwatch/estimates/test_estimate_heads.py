@@ -177,3 +177,18 @@ def test_coverage_over_draws_of_pairs(model):
         low, high = hw.estimate_heads(model, some, kind="zero", metric="logit_diff", seed=seed).interval(0.95)
         hits.append((low <= truth) & (truth <= high))
     assert 0.90 <= torch.stack(hits).float().mean() <= 1
+
+
+def test_a_head_is_suspect_whose_covariate_explains_little_of_it(model, pairs):
+    found = hw.estimate_heads(model, pairs, kind="zero", metric="logit_diff", budget=0.5)
+    assert found.covariate_names != ("none",)
+    run = ~found.exact_values.isnan()
+    for layer in range(3):
+        for head in range(4):
+            here = run[:, layer, head]
+            exact, guess = found.exact_values[here, layer, head], found.covariate[here, layer, head]
+            explained = 1 - (exact - guess).var() / exact.var()
+            if explained < 0.75 and here.sum() < N:
+                assert found.suspect[layer, head]
+            if here.sum() == N:
+                assert not found.suspect[layer, head]
