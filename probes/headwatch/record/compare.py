@@ -25,7 +25,7 @@ def compare(
 
     The same pairs are compared one by one, which takes their own differences out of the noise: during fine-tuning the
     variance was 0.007 to 0.045 of that between two means. Of passes on different numbers of pairs, those that both have
-    are compared. A record keeps what that needs since headwatch 0.2.
+    are compared.
 
     Args:
         run: a record, or its folder.

@@ -109,7 +109,7 @@ def read_per_pair(directory: Path, entry: EffectEntry) -> PerPair:
             found = _of_arrays({name: arrays[name] for name in arrays.files})
     except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as problem:
         raise ValueError(f"{file} cannot be read: {problem}") from problem
-    if found.exact.shape != (entry.n, *entry.mean.shape) or len(found.pairs) != entry.n:
+    if found.exact.shape != (entry.n, *entry.mean.shape):
         wanted = [entry.n, *entry.mean.shape]
         raise ValueError(f"{file} holds values {list(found.exact.shape)}, its pass has {wanted}")
     return found
@@ -119,8 +119,10 @@ def _of_arrays(arrays: dict[str, np.ndarray]) -> PerPair:
     exact = _unpacked(arrays, "exact")
     covariate = _unpacked(arrays, "covariate") if "covariate" in arrays else None
     pairs = arrays["pairs"]
-    if pairs.dtype != np.uint64 or pairs.ndim != 1:
-        raise ValueError(f"'pairs' is {pairs.dtype} {pairs.shape}")
+    if pairs.dtype != np.uint64 or pairs.shape != exact.shape[:1]:
+        raise ValueError(f"'pairs' is {pairs.dtype} {pairs.shape} for effects {exact.shape}")
+    if covariate is not None and covariate.shape != exact.shape:
+        raise ValueError(f"'covariate' is {covariate.shape} for effects {exact.shape}")
     return PerPair(exact, covariate, pairs)
 
 

@@ -150,7 +150,7 @@ def test_a_head_without_a_run_has_no_value():
     np.testing.assert_array_equal(values[:, 0, 0], np.ones(4))
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "gone", "other", "shape"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "gone", "other", "shape", "pairs", "covariate"])
 def test_a_damaged_file_is_one_sentence(tmp_path, damage):
     entry = write(tmp_path, np.ones((2, 1, 3)), pairs=pairs_of(2))
     file = tmp_path / "per_pair" / "100.npz"
@@ -159,13 +159,12 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
         file.unlink()
     elif damage == "other":
         np.savez(file, exact=np.array(["text"], object))
-    elif damage == "shape":
-        np.savez(
-            file,
-            pairs=numbered(3),
-            exact=np.zeros((3, 1, 3), np.int16),
-            exact_scale=np.ones((1, 3), "f4"),
-        )
+    elif damage in ("shape", "pairs", "covariate"):
+        n, heads = (3 if damage == "shape" else 2), (2 if damage == "covariate" else 3)
+        arrays = {"exact": np.zeros((n, 1, 3), np.int16), "exact_scale": np.ones((1, 3), np.float32)}
+        known = np.zeros((n, 1, heads), np.int16), np.ones((1, heads), np.float32)
+        arrays |= dict(zip(("covariate", "covariate_scale"), known, strict=True))
+        np.savez(file, pairs=numbered(2 if damage == "covariate" else 3), **arrays)
     else:
         file.write_bytes(b"" if damage == "empty" else data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"100\.npz (is missing|cannot be read|holds values)") as told:
