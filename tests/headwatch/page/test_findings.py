@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from headwatch.effects import Effects
+from headwatch.effects.estimated import EstimatedEffects
 from headwatch.page import report
 from headwatch.page.findings import findings_payload, which_to_compare
 from headwatch.page.runs import Runs
 from headwatch.record import Record, RecordWriter
-from tests.headwatch.page.browser import picks, settle, shown_step
+from tests.headwatch.page.browser import HEADS, picks, place_of, settle, shown_step
 from tests.headwatch.page.test_browser_numbers import integral_of_beta
 from tests.headwatch.page.test_pictures import SVG, saved
 from tests.models import random_pairs
@@ -215,3 +216,53 @@ def test_a_live_page_is_told_of_them(planted_file):
     assert json.loads(json.dumps(runs.findings(run["id"]))) == json.loads(
         json.dumps([found_in(planted_file)])
     )
+
+
+def estimate(truth, covariate, ran):
+    """What `estimate_heads` answers with, of which some pairs were run exactly."""
+    exact = np.where(np.isin(np.arange(len(truth)), ran)[:, None, None], truth, np.nan)
+    return EstimatedEffects(
+        torch.from_numpy(exact).float(),
+        torch.from_numpy(covariate).float(),
+        torch.ones(truth.shape),
+        torch.zeros(len(truth), dtype=torch.long),
+        torch.arange(len(truth)),
+        torch.ones(len(truth)),
+        None,
+        ("layer", "head"),
+        "z",
+        "mean",
+        "loss",
+        0.25,
+        0.25,
+        ("first order", "last position"),
+    )
+
+
+def test_estimates_are_compared_by_what_both_passes_know(open_page, tmp_path):
+    random = np.random.default_rng(1)
+    covariates = random.normal(size=(2, 16, 2, 3))
+    truths = covariates + 0.2 * random.normal(size=covariates.shape) + np.arange(6).reshape(2, 3) / 10
+    rans = [np.arange(0, 10), np.arange(4, 14)]
+    with RecordWriter(tmp_path / "run", name="x", model={}) as writer:
+        for step, (truth, covariate, ran) in enumerate(zip(truths, covariates, rans, strict=True)):
+            found = estimate(truth, covariate, ran)
+            writer.effects(step, 0, "ablation", "a", found, 0.0, pairs=random_pairs(16))
+    page = open_page(report([tmp_path / "run"], tmp_path / "out.html").as_uri())
+    with page.expect_download() as download:
+        page.click("#changes .tools button >> text=CSV")
+    header, *rows = (line.split(",") for line in download.value.path().read_text().splitlines())
+    # The covariates' difference over all pairs, and the residuals' over the pairs that both passes ran.
+    residual = (truths - covariates)[1] - (truths - covariates)[0]
+    expected = (covariates[1] - covariates[0]).mean(0) + residual[4:10].mean(0)
+    for row in rows:
+        layer, head, change = int(row[0]), int(row[1]), float(row[header.index("change")])
+        assert change == pytest.approx(expected[layer, head], abs=4e-3)
+    then, now, change = (
+        np.array([float(row[header.index(name)]) for row in rows]) for name in ("then", "now", "change")
+    )
+    assert np.abs(change - (now - then)).max() > 0.01
+    page.hover(HEADS, position=place_of(page, 0, 0))
+    said = "estimate from 10 of 16 exact runs, covariates first order + last position, R² 0."
+    assert said in page.locator("#tip").inner_text()
+    assert "at 25% of an exact sweep's cost" in page.locator("#heads-caption").inner_text()
