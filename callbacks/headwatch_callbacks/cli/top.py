@@ -1,5 +1,6 @@
 """`headwatch top`: the heads that matter most, with error bars, in the terminal."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,7 @@ def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
     columns = [shown.dims[-1], "effect", "± 95%", ""]
     table = new_table(escape(f"{entry.label}, step {entry.step}"), caption, columns)
     if series is not None:
-        table.add_column("since step", justify="right")
+        table.add_column("since step", justify="right", no_wrap=True)
     for name in kinds:
         table.add_column(name.replace("_", " "), justify="right", style="dim")
     cells, largest = strongest(shown, count)
@@ -118,7 +119,8 @@ def _since(series: "SeriesChangePoints", cell: tuple[int, int]) -> str:
     step, low, high = (
         float(values[at]) for values in (series.found.step, series.found.low, series.found.high)
     )
-    return f"{step:.0f} ± {max(high - step, step - low):.0f}"
+    # Half steps are rounded up, as the page does.
+    return f"{math.floor(step + 0.5)} ± {math.floor(max(high - step, step - low) + 0.5)}"
 
 
 def _since_caption(series: "SeriesChangePoints") -> str:
