@@ -13,12 +13,14 @@ from headwatch.attribution.linearise import Attribution, Estimates
 from headwatch.engine.experiment import SweepResult
 from headwatch.engine.sweep_run import SweepRun
 from headwatch.estimates.costs import Costs, costs_of
+from headwatch.interventions.batch import Sweep
 from headwatch.interventions.batching import read_lengths
 from headwatch.interventions.options import Options, in_precision
 from headwatch.interventions.sites import DIRECTIONS
 
 Rows = Int[np.ndarray, " some"]
 Values = Float[np.ndarray, "some cell"]
+Cells = Bool[np.ndarray, " cell"]
 Runs = Mapping[str, Float[np.ndarray, " pair"]]
 
 
@@ -44,20 +46,14 @@ class HeadSweep:
         """The number of pairs."""
         return len(self.run.pairs)
 
-    def exact(self, rows: Rows, cells: Bool[np.ndarray, " cell"] | None = None) -> Values:
+    def exact(self, rows: Rows, cells: Cells | None = None) -> Values:
         """The exact effects on some pairs, of some heads; NaN for the others."""
-        sweep = self.run.sweep
-        if cells is not None and not cells.all():
-            assert sweep.units is not None
-            places = [(layer, unit) for layer in sweep.layers for unit in sweep.units]
-            asked = frozenset(place for place, chosen in zip(places, cells, strict=True) if chosen)
-            sweep = replace(sweep, only=asked)
-        return self._noted(rows, self.run.result(sweep, torch.from_numpy(rows)))
+        return self._noted(rows, self.run.result(self._of(cells), torch.from_numpy(rows)))
 
-    def in_bf16(self, rows: Rows) -> Values:
-        """The exact effects on some pairs, in bfloat16."""
+    def in_bf16(self, rows: Rows, cells: Cells | None = None) -> Values:
+        """The exact effects on some pairs, of some heads, in bfloat16."""
         with in_precision("bf16", self.run.hooked.architecture.device):
-            return _values(self.run.result(None, torch.from_numpy(rows)).effects)
+            return _values(self.run.result(self._of(cells), torch.from_numpy(rows)).effects)
 
     def at_answer(self, rows: Rows) -> Values:
         """The exact effects of replacing the heads at the answer position alone."""
@@ -118,6 +114,16 @@ class HeadSweep:
             patching=patching,
             means=self.run.kind in ("mean", "position_mean"),
         )
+
+    def _of(self, cells: Cells | None) -> Sweep:
+        """The sweep of some heads, or of all."""
+        sweep = self.run.sweep
+        if cells is None or cells.all():
+            return sweep
+        assert sweep.units is not None
+        places = [(layer, unit) for layer in sweep.layers for unit in sweep.units]
+        asked = frozenset(place for place, chosen in zip(places, cells, strict=True) if chosen)
+        return replace(sweep, only=asked)
 
     def _attributed(self, rows: Rows, *, by_position: bool) -> Tensor:
         run = self.run
