@@ -10,7 +10,11 @@ from torch import Tensor
 
 from headwatch.cell_names import Coords, how_many
 from headwatch.effects.measured import MeasuredCells
-from headwatch.statistics.difference_estimator import MeanEstimate, difference_estimate
+from headwatch.statistics.difference_estimator import (
+    MeanEstimate,
+    difference_estimate,
+    squares_where_known,
+)
 
 _PATCHING = ("denoise", "noise")
 _TAIL_MISSED = 3.0  # from which factor on a head is suspect
@@ -35,7 +39,8 @@ class EstimatedEffects(MeasuredCells):
     Attributes:
         exact_values: the exact effect of each head on the pairs that it was run on, `[pair, layer, head]`, in the
             metric's unit; NaN on the others.
-        covariate: what is known of every pair, `[pair, layer, head]`; 0 for a head that has not earned one.
+        covariate: what is known of every pair, `[pair, layer, head]`; 0 for a head that has not earned one. NaN on a
+            pair whose effect is no number, so that the estimate is none.
         tail: the expected square of what the covariate is off by, up to a factor, `[pair, layer, head]`.
         task_of: each pair's task, as a number, `[pair]`.
         order: the order in which pairs were run, `[pair]`.
@@ -116,7 +121,7 @@ class EstimatedEffects(MeasuredCells):
         """
         exact, residual = _cells(self.exact_values), _cells(self.exact_values - self.covariate)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self._as_heads(1 - np.nanvar(residual, axis=0) / np.nanvar(exact, axis=0))
+            return self._as_heads(1 - squares_where_known(residual) / squares_where_known(exact))
 
     @property
     def title(self) -> str:

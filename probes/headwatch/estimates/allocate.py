@@ -7,7 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headwatch.estimates.target import Target
-from headwatch.statistics.difference_estimator import MeanEstimate, difference_estimate
+from headwatch.statistics.difference_estimator import (
+    MeanEstimate,
+    difference_estimate,
+    squares_where_known,
+)
 
 PILOT = 4  # pairs that every head is run on
 _GROWTH = 1.2
@@ -34,12 +38,20 @@ class Known:
     task_of: Int[np.ndarray, " pair"]
     order: Int[np.ndarray, " pair"]
 
-    def estimate(self, exact: Values) -> "Fitted":
-        """The estimates from what was run so far; a covariate that makes a head worse is left out."""
-        with np.errstate(invalid="ignore"):
-            of_residual = np.nanvar(exact - self.covariate, axis=0)
-            earned = of_residual <= np.nanvar(exact, axis=0)
-        covariate, tail = self.covariate * earned, self.tail * earned
+    def estimate(self, exact: Values, runs: Int[np.ndarray, " cell"]) -> "Fitted":
+        """The estimates from what was run so far.
+
+        A covariate that makes a head worse, or is no number somewhere, is left out. A run that gave NaN makes its
+        head's estimate NaN.
+
+        Args:
+            exact: `[pair, cell]`, NaN where nothing was run.
+            runs: on how many pairs, from the front of the order, each cell was run.
+        """
+        earned = squares_where_known(exact - self.covariate) <= squares_where_known(exact)
+        earned &= np.isfinite(self.covariate).all(0)
+        covariate, tail = (np.where(earned, values, 0.0) for values in (self.covariate, self.tail))
+        covariate[(self.order.argsort()[:, None] < runs) & np.isnan(exact)] = np.nan
         return Fitted(covariate, tail, difference_estimate(exact, covariate, tail, self.task_of))
 
 
@@ -60,6 +72,7 @@ class Fitted:
 
 def allocate(
     exact: Values,
+    done: int,
     run_exact: RunExact,
     known: Known,
     target: Target,
@@ -69,15 +82,16 @@ def allocate(
 
     Args:
         exact: `[pair, cell]`, with the pilot's values and NaN elsewhere.
+        done: on how many pairs, from the front of the order, every head was run.
         run_exact: the exact effects of some heads on some pairs, `[some, cell]`; of the other heads anything.
         known: what is known of every pair.
         target: when a head has enough.
         affordable: which heads can be run on so many pairs more, by how much each needs it (0: not at all).
     """
-    n_all, done = len(exact), int((~np.isnan(exact)).sum(0).min())
+    n_all, runs = len(exact), np.full(exact.shape[1], done)
     while True:
-        fitted = known.estimate(exact)
-        open_cells = ~target.met(fitted.mean) & (fitted.mean.n == done)
+        fitted = known.estimate(exact, runs)
+        open_cells = ~target.met(fitted.mean) & (runs == done)
         if done == n_all or not open_cells.any():
             return fitted
         more = min(n_all, max(done + 1, round(done * _GROWTH)))
@@ -88,4 +102,4 @@ def allocate(
             return fitted
         rows = known.order[done:more]
         exact[np.ix_(rows, chosen)] = run_exact(rows, chosen)[:, chosen]
-        done = more
+        runs[chosen] = done = more

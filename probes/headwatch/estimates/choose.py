@@ -9,7 +9,7 @@ from headwatch.estimates.allocate import Known
 from headwatch.estimates.covariates import COVARIATES, Covariate, Guess
 from headwatch.estimates.head_sweep import HeadSweep, Rows, Values
 from headwatch.estimates.target import Target
-from headwatch.statistics.difference_estimator import MeanEstimate
+from headwatch.statistics.difference_estimator import MeanEstimate, variance
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,10 @@ def choose(
 def expected_runs(exact: Values, guess: Guess, n_pairs: int, target: Target) -> Float[np.ndarray, " cell"]:
     """How many runs each head is expected to need, by what the first few leave of it."""
     tasks, order = np.zeros(len(exact), int), np.arange(len(exact))
-    fitted = Known(guess.values, guess.tail, tasks, order).estimate(exact)
-    residual = np.var(exact - fitted.covariate, axis=0, ddof=1)
-    prompts = np.var(exact, axis=0, ddof=1) / n_pairs
+    fitted = Known(guess.values, guess.tail, tasks, order).estimate(
+        exact, np.full(exact.shape[1], len(exact))
+    )
+    residual, prompts = variance(exact - fitted.covariate), variance(exact) / n_pairs
     nobody = np.full_like(prompts, np.inf)
     allowed = target.allowed(
         MeanEstimate(exact.mean(0), nobody, prompts, nobody, nobody, np.zeros(len(prompts), int))

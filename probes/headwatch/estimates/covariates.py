@@ -24,6 +24,7 @@ from headwatch.attribution.first_order import SITES_OF_HEADS
 from headwatch.estimates.head_sweep import HeadSweep, Rows, Values
 from headwatch.estimates.speed_of_bf16 import speed_of_bf16
 
+_LEAST_LOSS = 1e-7  # in float32 less is noise
 _WORTH_TRYING = 2.0  # times faster
 _SHARE_OF_SIZE = 0.1  # of a covariate's size that it is expected to be off by, where nothing else is known
 
@@ -164,7 +165,7 @@ def mapped(question: HeadSweep, rows: Rows, exact_part: Values, first_order: Val
     if question.run.sweep.metric.name != "loss":
         return exact_part + first_order
     base = torch.from_numpy(question.not_intervened(rows)[question.base][rows])[:, None]
-    wrong = -torch.expm1(-base)
-    changed = (base + torch.from_numpy(exact_part)).clamp(min=1e-12)
-    odds_against = torch.log(torch.expm1(changed)) + torch.from_numpy(first_order) / wrong.clamp(min=1e-12)
+    wrong = -torch.expm1(-base.clamp(min=_LEAST_LOSS))
+    changed = (base + torch.from_numpy(exact_part)).clamp(min=_LEAST_LOSS)
+    odds_against = torch.log(torch.expm1(changed)) + torch.from_numpy(first_order) / wrong
     return (softplus(odds_against) - base).numpy()

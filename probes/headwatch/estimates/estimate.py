@@ -1,5 +1,6 @@
 """`estimate_heads`: every head's effect with an honest interval, at a share of the exact sweep's cost."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, Unpack, overload
 
@@ -8,14 +9,19 @@ from torch import nn
 
 from headwatch.effects.estimated import EstimatedEffects
 from headwatch.engine.sweep_run import SweepRun
-from headwatch.estimates.allocate import PILOT
 from headwatch.estimates.estimation import Estimation
 from headwatch.estimates.head_sweep import HeadSweep
 from headwatch.estimates.reference import check_reference
 from headwatch.estimates.target import Target, TargetStderr, check_budget
 from headwatch.interventions.ablation_values import AblationValues
 from headwatch.interventions.arguments import check_pairs, whole_number
-from headwatch.interventions.options import Options, SweepOptions, in_precision, spell_out_options
+from headwatch.interventions.options import (
+    Options,
+    Progress,
+    SweepOptions,
+    in_precision,
+    spell_out_options,
+)
 from headwatch.interventions.sites import (
     ABLATIONS,
     DIRECTIONS,
@@ -100,7 +106,8 @@ def estimate_heads(
         metric: a name or a `Metric`; several in a list, one estimate after the other; None for the pairs' own.
         site: `z`, `q`, `k`, `v`, `pattern` or `result`.
         budget: what it may cost, as a share of the exact sweep: counted in forward-equivalents, and by the clock. At
-            least 4 / n, since 4 exact runs a head are the fewest that give an interval. None for no limit.
+            least what 4 exact runs a head cost, 4 / n and the means, the fewest that give an interval. None for no
+            limit.
         target_stderr: when a head has had enough exact runs: a standard error in the metric's unit, a share of the
             largest effect such as `"2%"`, or `"exact"`, at most 1.1 times that of the exact sweep, where every head
             ends in any case. None for `"1%"`.
@@ -120,7 +127,7 @@ def estimate_heads(
     one_of("kind", kind, (*ABLATIONS, *DIRECTIONS))
     _check_site(site)
     target, several = Target.of(target_stderr), isinstance(metric, list | tuple)
-    check_budget(budget, len(pairs), min(PILOT, len(pairs)))
+    check_budget(budget)
     seed = whole_number("seed", options.pop("seed", 0), at_least=0)
     chosen = Options.of(_for_heads(options, seed if kind == "resample" else 0))
     with (
@@ -136,10 +143,21 @@ def estimate_heads(
         reference = check_reference(reference, kind, pairs, hooked.architecture)
         values = AblationValues.of(hooked, pairs, spec, kind, chosen, reference)
         found = {}
-        for one in spec.metrics:
+        for number, one in enumerate(spec.metrics):
             run = SweepRun(hooked, pairs, replace(spec, metrics=(one,)), kind, chosen, values)
-            found[one.name] = Estimation(HeadSweep(run), target, budget, seed).run()
+            tell = _telling(chosen.progress, len(pairs), number, len(spec.metrics))
+            found[one.name] = Estimation(HeadSweep(run), target, budget, seed, tell).run()
     return found if several else found[spec.metric.name]
+
+
+def _telling(progress: Progress | None, n_pairs: int, number: int, n_metrics: int) -> Callable[[float], None]:
+    """Tells of the share of one metric's question that is answered, in pairs of all metrics' questions."""
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress(round((number + share) / n_metrics * n_pairs), n_pairs)
+
+    return tell
 
 
 def _check_site(site: str) -> None:

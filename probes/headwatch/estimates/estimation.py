@@ -1,12 +1,13 @@
 """One question's estimate from beginning to end: pilot, covariate, and exact runs where they still matter."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headwatch.effects.estimated import EstimatedEffects
@@ -14,7 +15,7 @@ from headwatch.estimates.allocate import PILOT, Fitted, Known, allocate
 from headwatch.estimates.budget import Budget
 from headwatch.estimates.choose import choose
 from headwatch.estimates.head_sweep import HeadSweep
-from headwatch.estimates.target import Target
+from headwatch.estimates.target import Target, check_least
 from headwatch.statistics.balanced_order import balanced_order
 
 
@@ -27,40 +28,48 @@ class Estimation:
         target: when a head has had enough exact runs.
         limit: what it may cost, as a share of the exact sweep; None for no limit.
         seed: of the order in which pairs are run.
+        tell: told which share of the question is answered.
     """
 
     question: HeadSweep
     target: Target
     limit: float | None
     seed: int
+    tell: Callable[[float], None]
 
     def run(self) -> EstimatedEffects:
         """The estimates."""
         started = time.perf_counter()
+        check_least(self.limit, self._least, len(self._first), self.question.n_pairs)
         self.question.run.engine_answers  # noqa: B018 - so that the check isn't timed with the first pairs
         exact = np.full((self.question.n_pairs, int(np.prod(self.question.shape))), np.nan)
         budget = self._pilot(exact)
         name, known = self._learn(exact, budget)
-        fitted = allocate(exact, self.question.exact, known, self.target, budget.afford)
-        progress = self.question.run.options.progress
-        if progress is not None:
-            progress(self.question.n_pairs, self.question.n_pairs)
+        fitted = allocate(exact, len(self._first), self._run_exact, known, self.target, budget.afford)
+        self.tell(1.0)
         return self._answer(exact, fitted, name, budget, started)
 
     def _pilot(self, exact: Float[np.ndarray, "pair cell"]) -> Budget:
         """Run every head on the first pairs, which also tells how long the exact sweep takes."""
         costs, n_pairs = self.question.costs, self.question.n_pairs
         budget = Budget(self.limit, self._per_cell / self._whole, costs.base / self._whole)
-        exact[self._first] = self.question.exact(self._first)
+        exact[self._first] = self._run_exact(self._first)
         budget.sweep_seconds = budget.seconds / len(self._first) * n_pairs
-        pilot = len(self._first) * (self._per_cell.sum() + costs.base) + n_pairs * costs.values
-        budget.spent = float(pilot / self._whole)
+        budget.spent = self._least
         return budget
+
+    def _run_exact(
+        self, rows: Int[np.ndarray, " some"], cells: Bool[np.ndarray, " cell"] | None = None
+    ) -> Float[np.ndarray, "some cell"]:
+        """The exact effects on the next pairs of the order; how far along it they lie is told."""
+        found = self.question.exact(rows, cells)
+        self.tell(float(self._order.argsort()[rows].max() + 1) / self.question.n_pairs)
+        return found
 
     def _learn(self, exact: Float[np.ndarray, "pair cell"], budget: Budget) -> tuple[str, Known]:
         """Choose what is known of all pairs by what it says of the first."""
         n_pairs = self.question.n_pairs
-        left = np.inf if self.limit is None else (self.limit - budget.spent) * self._whole
+        left = np.inf if self.limit is None else max(self.limit - budget.spent, 0.0) * self._whole
         chosen = choose(self.question, exact[self._first], self._first, self.target, self._per_cell, left)
         guess = chosen.everywhere(self._first, n_pairs)
         budget.spent += chosen.covariate.cost() * n_pairs / self._whole
@@ -70,17 +79,19 @@ class Estimation:
         self, exact: Float[np.ndarray, "pair cell"], fitted: Fitted, name: str, budget: Budget, started: float
     ) -> EstimatedEffects:
         run = self.question.run
-        measured = {name: _tensor(values) for name, values in self.question.not_intervened().items()}
-        clean = measured["clean"]
-        assert clean is not None
+        measured = {
+            name: torch.from_numpy(values).float() for name, values in self.question.not_intervened().items()
+        }
+        covariate = self._as_heads(fitted.covariate)
+        covariate[measured[self.question.base].isnan()] = torch.nan
         return EstimatedEffects(
             self._as_heads(exact),
-            self._as_heads(fitted.covariate),
+            covariate,
             self._as_heads(fitted.tail),
             torch.from_numpy(self._task_of),
             torch.from_numpy(self._order),
-            clean,
-            measured["corrupted"],
+            measured["clean"],
+            measured.get("corrupted"),
             run.sweep.dims,
             run.sweep.site.name,
             run.kind,
@@ -89,7 +100,7 @@ class Estimation:
             cost_by_clock=budget.by_clock,
             covariate_names=(name,),
             seconds=time.perf_counter() - started,
-            given=measured["given"],
+            given=measured.get("given"),
             coords=run.sweep.coords(run.pairs.clean.shape[1]),
         )
 
@@ -113,6 +124,13 @@ class Estimation:
         return np.repeat(by_layer, self.question.shape[1])
 
     @cached_property
+    def _least(self) -> float:
+        """What runs of every head on the first pairs cost, as a share of the exact sweep."""
+        costs = self.question.costs
+        pilot = len(self._first) * (self._per_cell.sum() + costs.base) + self.question.n_pairs * costs.values
+        return float(pilot / self._whole)
+
+    @cached_property
     def _whole(self) -> float:
         """The exact sweep's cost on all pairs, in forward-equivalents."""
         costs = self.question.costs
@@ -120,8 +138,3 @@ class Estimation:
 
     def _as_heads(self, values: Float[np.ndarray, "pair cell"]) -> Float[Tensor, "pair layer head"]:
         return torch.from_numpy(values).float().unflatten(1, self.question.shape)
-
-
-def _tensor(values: Float[np.ndarray, " pair"]) -> Tensor | None:
-    """What was measured on every pair; None where such a run wasn't made."""
-    return None if np.isnan(values).all() else torch.from_numpy(values).float()

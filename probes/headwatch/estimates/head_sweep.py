@@ -79,8 +79,8 @@ class HeadSweep:
         return _values(self._attributed(rows, by_position=False))
 
     def not_intervened(self, rows: Rows | None = None) -> Runs:
-        """The metric on the runs without an intervention; those that weren't made yet are made."""
-        missing = np.flatnonzero(np.isnan(self._runs["clean"]))
+        """The metric on the runs without an intervention, by their names; those that weren't made yet are made."""
+        missing = np.flatnonzero(~self._measured)
         if rows is not None:
             missing = np.intersect1d(missing, rows)
         if len(missing):
@@ -135,7 +135,12 @@ class HeadSweep:
 
     @cached_property
     def _runs(self) -> dict[str, np.ndarray]:
-        return {name: np.full(self.n_pairs, np.nan) for name in ("clean", "corrupted", "given")}
+        return {}
+
+    @cached_property
+    def _measured(self) -> Bool[np.ndarray, " pair"]:
+        """On which pairs these runs were made."""
+        return np.zeros(self.n_pairs, bool)
 
     def _noted(self, rows: Rows, result: SweepResult) -> Values:
         self._note(rows, result)
@@ -143,9 +148,11 @@ class HeadSweep:
 
     def _note(self, rows: Rows, result: SweepResult | Estimates) -> None:
         """Keep what was measured without an intervention."""
-        for name, values in self._runs.items():
+        self._measured[rows] = True
+        for name in ("clean", "corrupted", "given"):
             measured = getattr(result, name)
             if measured is not None:
+                values = self._runs.setdefault(name, np.full(self.n_pairs, np.nan))
                 values[rows] = measured[0].double().cpu().numpy()
 
 

@@ -1,5 +1,6 @@
 """How precise an estimate shall be, and what it may cost."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ TargetStderr = float | str | None
 
 _AS_EXACT = 0.21  # of the exact sweep's variance: a standard error of 1.1 times its own
 _DEFAULT_SHARE = 0.01
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Target:
 
     def allowed(self, estimate: MeanEstimate) -> Float[np.ndarray, " cell"]:
         """What variance of sampling each cell may have."""
-        largest = np.nanmax(np.abs(estimate.mean), initial=0.0)
+        largest = np.abs(estimate.mean[np.isfinite(estimate.mean)]).max(initial=0.0)
         enough = max(self.absolute, self.share * float(largest)) ** 2
         return np.maximum(_AS_EXACT * estimate.of_prompts, enough - estimate.of_prompts)
 
@@ -71,8 +73,8 @@ class Target:
             return np.nan_to_num(estimate.of_sampling / self.allowed(estimate), posinf=np.finfo(float).max)
 
 
-def check_budget(budget: float | None, n_pairs: int, pilot: int) -> None:
-    """Refuse a budget that is none, or that buys no interval.
+def check_budget(budget: float | None) -> None:
+    """Refuse a budget that is none.
 
     Raises:
         ValueError: such a budget.
@@ -81,9 +83,23 @@ def check_budget(budget: float | None, n_pairs: int, pilot: int) -> None:
         return
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
         raise ValueError(f"budget={budget!r}: give a share of the exact sweep's cost, above 0 and up to 1")
-    least = pilot / n_pairs
-    if budget < least:
+
+
+def check_least(budget: float | None, least: float, pilot: int, n_pairs: int) -> None:
+    """Refuse a budget that buys no interval.
+
+    Args:
+        budget: a share of the exact sweep's cost; None for no limit.
+        least: the share that is needed.
+        pilot: the runs of each head that it pays for.
+        n_pairs: all pairs.
+
+    Raises:
+        ValueError: less than is needed.
+    """
+    if budget is not None and budget < least - _ROUNDING:
+        enough = math.ceil((least - _ROUNDING) * 1000) / 1000
         raise ValueError(
-            f"budget={budget} is less than {least:.3g}, the share of {pilot} exact runs a head on {n_pairs} pairs, the "
-            "fewest that give an interval: give more, or more pairs"
+            f"budget={budget} is less than {enough:.3g}, the share of {pilot} exact runs a head on {n_pairs} pairs, "
+            "the fewest that give an interval: give more, or more pairs"
         )

@@ -84,7 +84,7 @@ def _estimate(
     freedom = np.where(of_tasks.usable, of_tasks.degrees_of_freedom, n - 1.0)
     missed = _tail_missed(tail, run)
     sampling = np.where(n == n_all, 0.0, sampling * missed)
-    of_covariate = covariate.var(0, ddof=1) / n_all
+    of_covariate = variance(covariate) / n_all
     of_residual = _variance_with_residual(covariate, residual, run, spread) / n_all - of_covariate
     # What is known from the runs alone has their degrees of freedom, whether it stands for sampling or for prompts.
     by_runs = sampling + np.maximum(of_residual, 0.0)
@@ -93,6 +93,19 @@ def _estimate(
     degrees = np.where(shares > 0, (by_runs + of_covariate) ** 2 / shares, n_all - 1.0)
     degrees = np.where(n == n_all, n_all - 1.0, degrees)
     return MeanEstimate(covariate.mean(0) + mean_residual, sampling, prompts, degrees, missed, n)
+
+
+def variance(values: Values) -> PerCell:
+    """The unbiased variance over pairs; NaN for a single one."""
+    with np.errstate(invalid="ignore"):
+        return ((values - values.mean(0)) ** 2).sum(0) / np.float64(len(values) - 1)
+
+
+def squares_where_known(values: Values) -> PerCell:
+    """The sum of squares about the mean, of what isn't NaN."""
+    with np.errstate(invalid="ignore"):
+        mean = np.nansum(values, axis=0) / (~np.isnan(values)).sum(0)
+    return np.nansum((values - mean) ** 2, axis=0)
 
 
 def _squares(values: Values, mean: PerCell, run: Bool[np.ndarray, "pair cell"]) -> PerCell:
@@ -113,7 +126,7 @@ def _variance_with_residual(
     n = run.sum(0)
     inside = np.where(run, covariate, 0.0).sum(0) / n
     together = np.where(run, (covariate - inside) * (residual - residual.sum(0) / n), 0.0).sum(0) / (n - 1)
-    apart = covariate.var(0, ddof=1) + spread
+    apart = variance(covariate) + spread
     # A covariance from few runs may say that nothing is left.
     return np.maximum(apart + 2 * together, apart / 2 * (n < len(run)))
 

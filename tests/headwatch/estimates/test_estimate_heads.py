@@ -1,10 +1,13 @@
 """Estimates of all heads: what they are made of, against exact sweeps; what they cost; what they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import headwatch as hw
+from headwatch.metrics import Metric
 from tests.models import random_pairs, tiny_gpt2
 
 N = 24
@@ -136,7 +139,10 @@ def test_a_result_is_kept_in_a_file(model, pairs, tmp_path):
     [
         ({"budget": 0.0}, "budget=0.0: give a share of the exact sweep's cost, above 0 and up to 1"),
         ({"budget": 1.5}, "budget=1.5: give a share"),
-        ({"budget": 0.1}, "budget=0.1 is less than 0.167, the share of 4 exact runs a head on 24 pairs"),
+        (
+            {"budget": 0.1, "kind": "zero"},
+            "budget=0.1 is less than 0.167, the share of 4 exact runs a head on 24 pairs",
+        ),
         ({"target_stderr": "2 per cent"}, "target_stderr='2 per cent': give a number above 0"),
         ({"target_stderr": -1.0}, "target_stderr=-1.0"),
         ({"target_stderr": "0%"}, "target_stderr='0%'"),
@@ -154,6 +160,103 @@ def test_a_result_is_kept_in_a_file(model, pairs, tmp_path):
 def test_what_cannot_be_answered_is_refused_in_a_sentence(model, pairs, options, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         hw.estimate_heads(model, pairs, **options)
+
+
+def test_a_budget_pays_for_the_means_too(model, pairs):
+    """The means take a forward of every pair, unembedded everywhere, which 4 exact runs of 24 don't leave out."""
+    with pytest.raises(
+        ValueError, match=r"is less than 0\.321, the share of 4 exact runs a head on 24 pairs"
+    ):
+        hw.estimate_heads(model, pairs, kind="mean", metric="logit_diff", budget=0.32)
+    found = hw.estimate_heads(model, pairs, kind="mean", metric="logit_diff", budget=0.321)
+    assert found.covariate_names == ("none",)
+    assert (found.n_exact == 4).all()
+    assert found.cost <= 0.321
+
+
+def test_the_least_budget_buys_the_first_runs_and_no_covariate(model, pairs):
+    found = hw.estimate_heads(model, pairs, kind="zero", metric="logit_diff", budget=4 / N)
+    assert (found.covariate_names, found.cost) == (("none",), pytest.approx(4 / N))
+    assert (found.n_exact == 4).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_as_few_pairs_as_the_first_runs_take_are_all_run(model, pairs, n):
+    found = hw.estimate_heads(model, pairs[:n], metric="logit_diff", budget=1.0)
+    exact = hw.ablate_heads(model, pairs[:n], metric="logit_diff")
+    assert (found.cost, found.covariate_names) == (pytest.approx(1), ("none",))
+    for name in ("mean", "stderr"):
+        torch.testing.assert_close(
+            getattr(found, name), getattr(exact, name), rtol=0, atol=1e-5, equal_nan=True
+        )
+    for one, other in zip(found.interval(), exact.interval(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
+    assert torch.equal(found.significant(), exact.significant())
+    assert len(found.to_dataframe()) == 12
+    assert ("no interval from one pair" in repr(found)) == (n == 1)
+
+
+def model_that_gives_nan():
+    model = tiny_gpt2()
+    with torch.no_grad():
+        model.transformer.h[1].attn.c_proj.bias[3] = torch.nan
+    return model
+
+
+def test_what_is_no_number_is_shown_as_none_and_marks_nothing(pairs):
+    found = hw.estimate_heads(model_that_gives_nan(), pairs, kind="zero", metric="loss")
+    assert found.mean.isnan().all()
+    assert found.stderr.isnan().all()
+    assert not found.significant().any()
+    assert not found.suspect.any()
+    assert found.clean.isnan().all()
+    assert found.top() == []
+    assert found.to_dataframe()[["mean", "stderr", "low", "high", "p"]].isna().to_numpy().all()
+    assert "no finite effect" in repr(found)
+    assert "<svg" in found._repr_html_()
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_one_pair_that_is_no_number_makes_every_mean_none(model, place):
+    """As in the exact sweep, though that pair may not have been run: its clean run is known."""
+    broken = Metric(
+        "broken", "answers", lambda columns, targets: columns[..., 0].where(targets.foil != 60, torch.nan)
+    )
+    pairs = random_pairs(8, 9)
+    foil = torch.ones(8, dtype=torch.long)
+    foil[place] = 60
+    pairs = replace(pairs, foil=foil, answer=torch.full((8,), 3))
+    found = hw.estimate_heads(model, pairs, kind="zero", metric=broken, target_stderr=100.0)
+    exact = hw.ablate_heads(model, pairs, kind="zero", metric=broken)
+    assert exact.mean.isnan().all()
+    assert found.mean.isnan().all()
+    assert not found.significant().any()
+
+
+def test_no_effect_at_all_is_found_with_the_first_runs(pairs):
+    model = tiny_gpt2()
+    with torch.no_grad():
+        for block in model.transformer.h:
+            block.attn.c_proj.weight.zero_()
+    found = hw.estimate_heads(model, pairs, kind="zero", metric="loss")
+    assert (found.n_exact == 4).all()
+    assert not found.mean.any()
+    assert not found.stderr.any()
+    assert not found.significant().any()
+    assert found.covariate_r2.isnan().all()
+
+
+def test_progress_goes_up_to_all_pairs_once_whatever_the_number_of_metrics(model, pairs):
+    told = []
+    hw.estimate_heads(
+        model,
+        pairs,
+        kind="zero",
+        metric=["loss", "logit_diff"],
+        target_stderr=100.0,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(2, 24), (12, 24), (14, 24), (24, 24)]
 
 
 def test_a_model_in_training_is_left_as_it_was(pairs):
