@@ -16,6 +16,7 @@ from headwatch_callbacks import (
     HeadAblation,
     ProbeCallback,
 )
+from headwatch_callbacks.lightning_trainer.trainer_run import run_of
 from tests.headwatch_callbacks.background.questions import Waits
 from tests.headwatch_callbacks.training import Counting, CountingQuestion, Language, batches, trainer
 from tests.models import random_pairs
@@ -71,6 +72,7 @@ class Opens(pl.Callback):
         self.gate = gate
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert bool(run_of(trainer).background.under_way) == trainer.is_global_zero
         if trainer.is_global_zero:
             self.gate.touch()
 

@@ -128,6 +128,7 @@ class BackgroundPasses:
         for message, category in answer.warned:
             self._warn(message, category)
         if not answer.loaded:
+            self._skip(asked.question, asked.at)
             self._leave(asked.question, f"the other process found {answer.error}")
         elif answer.error is not None:
             asked.failed(answer.error)

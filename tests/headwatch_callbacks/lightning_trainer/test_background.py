@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import types
 from itertools import pairwise
 
 import lightning.pytorch as pl
@@ -175,6 +176,21 @@ def test_a_model_that_can_not_be_pickled_is_asked_in_the_foreground(tmp_path):
     assert len([each for each in told if "background" in str(each.message)]) == 1
     assert [entry.step for entry in record(run).scores] == [0, 1, 3, 5]
     assert [note.level for note in record(run).notes] == ["warning"]
+
+
+def test_what_the_other_process_can_not_import_is_asked_in_the_foreground_from_then_on(tmp_path, monkeypatch):
+    here = types.ModuleType("only_here")
+    here.OnlyHere = type("OnlyHere", (Says,), {"__module__": "only_here"})
+    monkeypatch.setitem(sys.modules, "only_here", here)
+    probe = ProbeCallback(here.OnlyHere(), every_n_train_steps=2, background=True)
+    with pytest.warns(
+        UserWarning, match="the other process found ModuleNotFoundError: No module named 'only"
+    ):
+        run = fit([OneStepLater(), probe], tmp_path)
+    assert [entry.step for entry in record(run).scores] == [1, 3, 5]
+    warning, skipped = record(run).notes
+    assert warning.message.startswith("background can't take effect for the probe says")
+    assert skipped.message == "the probe says skipped 1 pass in the background: after 0"
 
 
 def test_gradient_importance_beside_it_changes_nothing(tmp_path):
