@@ -95,6 +95,19 @@ def evaluate(
     engine: Annotated[
         str | None, typer.Option(help="auto, hooks or exact.", rich_help_panel="Sweeps")
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Estimate at a share of the exact sweep's cost, such as 0.25.", rich_help_panel="Sweeps"
+        ),
+    ] = None,
+    target_stderr: Annotated[
+        str | None,
+        typer.Option(
+            help="Estimate to a standard error: a number, 2% (of the largest effect) or exact.",
+            rich_help_panel="Sweeps",
+        ),
+    ] = None,
     record: Annotated[
         Path, typer.Option("--record", "-o", help="The run's folder; an existing one is added to.")
     ] = Path("headwatch_runs/eval"),
@@ -140,6 +153,8 @@ def evaluate(
             "max_tokens_per_batch": max_tokens_per_batch,
             "precision": precision,
             "engine": engine,
+            "budget": budget,
+            "target_stderr": _number_or_text(target_stderr),
             "seed": seed or None if kind == "resample" else None,
         }
         probes = tuple(part.strip() for part in probe.split(",") if part.strip())
@@ -162,6 +177,14 @@ def _numbers(name: str, text: str | None) -> list[int] | None:
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"--{name} {text}: give whole numbers with commas between them, such as 9,10")
     return [int(part) for part in parts]
+
+
+def _number_or_text(text: str | None) -> float | str | None:
+    """`0.01` as a number; `2%` and `exact` as they are."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _heads(text: str | None) -> list[tuple[int, int]] | None:

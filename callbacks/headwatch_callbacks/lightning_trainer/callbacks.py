@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Unpack, get_type_hints
 
+from headwatch.estimates.target import TargetStderr
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import AblationKind, Direction, SiteName
 from headwatch.prompts.pairs import PromptPairs
@@ -16,6 +17,9 @@ from headwatch_callbacks.questions.prompt_source import TaskPairs, Tokenizer
 
 class SweepProbeOptions(SweepSettings, ProbeOptions, total=False):
     """What every sweep may be told, and when and where it is asked."""
+
+    budget: float | None
+    target_stderr: TargetStderr
 
 
 class HeadAblation(ProbeCallback):
@@ -38,8 +42,9 @@ class HeadAblation(ProbeCallback):
         kind: what replaces the head's z: `zero`, `mean`, `position_mean` or `resample`.
         metric: the metric that is read, or several, each a series of its own at one sweep's cost; None for the
             pairs' own. An effect's sign is that of the metric's change.
-        **options: those of every question (`headwatch.interventions.options.SweepOptions`), and when and where it
-            is asked; see `ProbeCallback`.
+        **options: those of every question (`headwatch.interventions.options.SweepOptions`); `budget` and
+            `target_stderr`, with which `headwatch.estimate_heads` answers in the place of the exact sweep; and when
+            and where it is asked, see `ProbeCallback`.
 
     Raises:
         ValueError: options that contradict each other or can't take effect.
@@ -77,8 +82,9 @@ class ActivationPatching(ProbeCallback):
         direction: `denoise` puts clean values into the corrupted run, `noise` the other way round.
         metric: the metric that is read, or several, each a series of its own at one sweep's cost; None for the
             pairs' own.
-        **options: those of every question (`headwatch.interventions.options.SweepOptions`), and when and where it
-            is asked; see `ProbeCallback`.
+        **options: those of every question (`headwatch.interventions.options.SweepOptions`); `budget` and
+            `target_stderr`, with which `headwatch.estimate_heads` answers in the place of the exact sweep; and when
+            and where it is asked, see `ProbeCallback`.
 
     Raises:
         ValueError: options that contradict each other or can't take effect.
@@ -147,6 +153,6 @@ def _split(options: Any, known: type, *own_names: str) -> tuple[dict[str, Any], 
     for name in options:
         if name not in names:
             raise TypeError(str(unknown("option", name, names)))
-    own = {*get_type_hints(SweepSettings), "name"}
+    own = {*get_type_hints(SweepSettings), "name", "budget", "target_stderr"}
     asked = {name: value for name, value in options.items() if name in own}
     return asked, {name: value for name, value in options.items() if name not in own}

@@ -7,6 +7,7 @@ from torch import nn
 
 from headwatch.ablation import ablate_heads
 from headwatch.effects import Effects
+from headwatch.estimates.target import TargetStderr
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import ABLATIONS, AblationKind
 from headwatch.prompts.pairs import PromptPairs
@@ -32,9 +33,19 @@ class Ablation(SweepQuestion):
         kind: AblationKind = "mean",
         metric: Metrics = None,
         name: str | None = None,
+        budget: float | None = None,
+        target_stderr: TargetStderr = None,
         **options: Unpack[SweepSettings],
     ) -> None:
-        super().__init__(pairs, tokenizer, metric=metric, name=name, **options)
+        super().__init__(
+            pairs,
+            tokenizer,
+            metric=metric,
+            name=name,
+            budget=budget,
+            target_stderr=target_stderr,
+            **options,
+        )
         self.kind: AblationKind = kind
         one_of("kind", kind, ABLATIONS)
 

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from headwatch.effects import Effects
+from headwatch.estimates.target import TargetStderr
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import DIRECTIONS, Direction, SiteName, get_site
 from headwatch.patching import patch_activations
@@ -32,13 +33,23 @@ class Patching(SweepQuestion):
         direction: Direction = "denoise",
         metric: Metrics = None,
         name: str | None = None,
+        budget: float | None = None,
+        target_stderr: TargetStderr = None,
         **options: Unpack[SweepSettings],
     ) -> None:
-        super().__init__(pairs, tokenizer, metric=metric, name=name, **options)
         get_site(site)
         one_of("direction", direction, DIRECTIONS)
         self._site: SiteName = site
         self.direction: Direction = direction
+        super().__init__(
+            pairs,
+            tokenizer,
+            metric=metric,
+            name=name,
+            budget=budget,
+            target_stderr=target_stderr,
+            **options,
+        )
 
     @property
     def stem(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor
 
-from headwatch.effects import Effects
+from headwatch.effects.measured import MeasuredCells
 from headwatch.prompts.pairs import PromptPairs
 
 
@@ -33,7 +33,7 @@ class ProbeResult:
         step: the optimizer step, the x that the training loss of the same step has in the tracker.
         epoch: the epoch.
         seconds: how long the pass took.
-        effects: effects with error bars, where the probe measures them.
+        effects: effects with error bars, exact or estimated, where the probe measures them.
         scores: per-head scores `[layer, head]` by name, such as `induction`.
         frame: attention maps.
         scalars: the few numbers that summarise the pass, such as the metric on the `clean` prompts.
@@ -45,7 +45,7 @@ class ProbeResult:
     step: int
     epoch: int
     seconds: float = 0.0
-    effects: Effects | None = None
+    effects: MeasuredCells | None = None
     scores: Mapping[str, Float[Tensor, "layer head"]] = field(default_factory=dict)
     frame: AttentionFrame | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)

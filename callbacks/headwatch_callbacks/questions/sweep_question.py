@@ -9,7 +9,11 @@ from typing import Any, Unpack
 from torch import nn
 
 from headwatch.cell_names import place_name
-from headwatch.effects import Effects
+from headwatch.effects.measured import MeasuredCells
+from headwatch.estimates.allocate import PILOT
+from headwatch.estimates.estimate import estimate_heads
+from headwatch.estimates.least_budget import least_budget
+from headwatch.estimates.target import TargetStderr, check_least
 from headwatch.interventions.arguments import heads as heads_of
 from headwatch.interventions.arguments import indices
 from headwatch.interventions.options import DEFAULTS, Options, SweepSettings
@@ -17,6 +21,7 @@ from headwatch.interventions.spec import make_spec
 from headwatch.metrics import get_metrics
 from headwatch.model.architecture import Architecture, Sizes
 from headwatch.prompts.pairs import PromptPairs
+from headwatch_callbacks.questions.estimate import Estimate
 from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs, Tokenizer
 from headwatch_callbacks.questions.question import Moment, Progress, Question
 from headwatch_callbacks.questions.result import ProbeResult
@@ -32,10 +37,12 @@ class SweepQuestion(Question):
         tokenizer: a tokenizer, its name on the Hugging Face hub, or its folder; None where pairs are token ids.
         metric: the metric, or several; None for the pairs' own.
         name: what tells this question from another one that asks the same.
+        budget: what a pass may cost, as a share of the exact sweep: `headwatch.estimate_heads` answers then.
+        target_stderr: the standard error that a pass shall have, likewise; without both, passes are exact.
         **options: those of `SweepOptions` that a file can hold.
 
     Raises:
-        ValueError: an unknown metric, or a value that is none for its option.
+        ValueError: an unknown metric, a value that is none for its option, or estimates of what has none.
     """
 
     def __init__(
@@ -45,14 +52,18 @@ class SweepQuestion(Question):
         *,
         metric: Metrics = None,
         name: str | None = None,
+        budget: float | None = None,
+        target_stderr: TargetStderr = None,
         **options: Unpack[SweepSettings],
     ) -> None:
         super().__init__(name)
+        self.estimate = Estimate(budget, target_stderr)
         self.source = PromptSource(pairs, tokenizer)
         self.metric = metric
         self._metrics = None if metric is None else tuple(one.name for one in get_metrics(_as_list(metric)))
         self.options: Mapping[str, Any] = dict(options)
         self._checked = Options.of(self.options)
+        self.estimate.check(self.site, self._checked)
         self._pairs: PromptPairs | None = None
 
     @property
@@ -71,8 +82,8 @@ class SweepQuestion(Question):
         """The kind of ablation or the direction of patching."""
 
     @abstractmethod
-    def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Effects | dict[str, Effects]:
-        """Put the question to a model."""
+    def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Any:
+        """Put the question to a model, exactly."""
 
     @property
     def asked(self) -> str:
@@ -91,17 +102,25 @@ class SweepQuestion(Question):
         """Read the pairs, and refuse a question that can't be asked of them."""
         self._pairs = self.source.read(network.sizes)
         metric = None if self.metric is None else _as_list(self.metric)
-        make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
+        sweep = make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
+        if self.estimate.wanted:
+            least = least_budget(network, self._pairs, sweep, self.replaced_by)
+            check_least(self.estimate.budget, least, min(PILOT, len(self._pairs)), len(self._pairs))
 
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
         """One answer a metric."""
         assert self._pairs is not None
         metrics = [self._pairs.metric] if self.metric is None else _as_list(self.metric)
-        found = self.ask(model, self._pairs, metric=metrics, progress=progress, **self.options)
-        assert isinstance(found, dict)
+        options = {**self.options, "metric": metrics, "progress": progress}
+        ask = self._ask_estimates if self.estimate.wanted else self.ask
+        found: Mapping[str, MeasuredCells] = ask(model, self._pairs, **options)
         return [self._answer(metric, effects, at) for metric, effects in found.items()]
 
-    def _answer(self, metric: str, effects: Effects, at: Moment) -> ProbeResult:
+    def _ask_estimates(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Any:
+        asked: Any = {"kind": self.replaced_by, "site": self.site, **vars(self.estimate)}
+        return estimate_heads(model, pairs, **asked, **options)
+
+    def _answer(self, metric: str, effects: MeasuredCells, at: Moment) -> ProbeResult:
         return ProbeResult(
             self.probe,
             self._named(self._with(metric)),
@@ -134,7 +153,7 @@ class SweepQuestion(Question):
         return tuple(parts)
 
 
-def summary_of(effects: Effects) -> dict[str, float]:
+def summary_of(effects: MeasuredCells) -> dict[str, float]:
     """The metric on the clean and (if they were run) the corrupted prompts, and the largest effect in size."""
     summary = {"clean": effects.clean.mean().item(), "largest_effect": effects.mean.abs().max().item()}
     if effects.corrupted is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from headwatch.effects.estimated import EstimatedEffects
 from headwatch.pictures.cell_map import CellMap
 from headwatch.pictures.colours import largest
 from headwatch_callbacks.questions.result import ProbeResult
@@ -141,7 +142,13 @@ def _draw_map(result: ProbeResult, each: CellMap, limit: float) -> Image.Image:
     parts = [f"step {result.step}"]
     if result.effects is not None and not each.name:
         effects = result.effects
-        sure = "" if effects.exact else " (first-order)"
+        sure = (
+            ""
+            if effects.exact
+            else " (estimated)"
+            if isinstance(effects, EstimatedEffects)
+            else " (first-order)"
+        )
         parts.append(f"effect on {effects.metric}{sure}, mean of {effects.n} pairs")
         parts.append(f"not intervened: {effects.baseline:.3g}")
     return head_map(

@@ -40,7 +40,7 @@ class Estimation:
     def run(self) -> EstimatedEffects:
         """The estimates."""
         started = time.perf_counter()
-        check_least(self.limit, self._least, len(self._first), self.question.n_pairs)
+        check_least(self.limit, self.least, len(self._first), self.question.n_pairs)
         self.question.run.engine_answers  # noqa: B018 - so that the check isn't timed with the first pairs
         exact = np.full((self.question.n_pairs, int(np.prod(self.question.shape))), np.nan)
         budget = self._pilot(exact)
@@ -55,7 +55,7 @@ class Estimation:
         budget = Budget(self.limit, self._per_cell / self._whole, costs.base / self._whole)
         exact[self._first] = self._run_exact(self._first)
         budget.sweep_seconds = budget.seconds / len(self._first) * n_pairs
-        budget.spent = self._least
+        budget.spent = self.least
         return budget
 
     def _run_exact(
@@ -124,7 +124,7 @@ class Estimation:
         return np.repeat(by_layer, self.question.shape[1])
 
     @cached_property
-    def _least(self) -> float:
+    def least(self) -> float:
         """What runs of every head on the first pairs cost, as a share of the exact sweep."""
         costs = self.question.costs
         pilot = len(self._first) * (self._per_cell.sum() + costs.base) + self.question.n_pairs * costs.values

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headwatch.ablation import ablate_heads
+from headwatch.estimates.estimate import estimate_heads
 from headwatch.patching import patch_activations
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.record import Record
@@ -104,6 +105,28 @@ def test_the_engine_is_the_one_asked_for(files, tmp_path, monkeypatch, engine):
     assert asked == [engine]
     pairs = PromptPairs.from_jsonl(files / "pairs.jsonl", None)
     same(entry, ablate_heads(tiny_gpt2(), pairs, metric="loss", engine=engine))
+
+
+@pytest.mark.parametrize(
+    ("probe", "asked", "meant"),
+    [
+        ("ablation", ["--budget", "0.9"], {"kind": "mean", "budget": 0.9}),
+        ("ablation", ["--target-stderr", "50%"], {"kind": "mean", "target_stderr": "50%"}),
+        ("patching", ["--target-stderr", "0.2"], {"kind": "denoise", "target_stderr": 0.2}),
+    ],
+)
+def test_an_estimate_is_made_as_the_options_say(files, tmp_path, monkeypatch, probe, asked, meant):
+    given = []
+
+    def noting(model, pairs, **options):
+        given.append({name: options[name] for name in meant})
+        return estimate_heads(model, pairs, **options)
+
+    monkeypatch.setattr("headwatch_callbacks.questions.sweep_question.estimate_heads", noting)
+    [entry] = evaluated(files, tmp_path / "run", probe, "--metric", "loss", *asked)
+    assert given == [meant]
+    assert not entry.exact
+    assert entry.n_exact.min() >= 4
 
 
 def test_sizes_of_batches_change_no_answer(files, tmp_path):

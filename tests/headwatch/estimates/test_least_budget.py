@@ -1,0 +1,25 @@
+"""The least budget is the one that `estimate_heads` draws the line at."""
+
+import re
+
+import pytest
+
+import headwatch as hw
+from headwatch.estimates.least_budget import least_budget
+from headwatch.interventions.options import Options
+from headwatch.interventions.spec import make_spec
+from headwatch.model.find import find_architecture
+from tests.models import random_pairs, tiny_gpt2
+
+MODEL = tiny_gpt2()
+PAIRS = random_pairs(n=16, length=6)
+
+
+@pytest.mark.parametrize("kind", ["zero", "mean", "noise"])
+def test_the_least_budget_is_taken_and_less_is_refused(kind):
+    network = find_architecture(MODEL)
+    least = least_budget(network, PAIRS, make_spec(network, PAIRS, "z", kind, "loss", Options()), kind)
+    found = hw.estimate_heads(MODEL, PAIRS, kind=kind, metric="loss", budget=least)
+    assert (found.n_exact >= 4).all()
+    with pytest.raises(ValueError, match=re.escape(f"budget={least - 0.001} is less than")):
+        hw.estimate_heads(MODEL, PAIRS, kind=kind, metric="loss", budget=least - 0.001)
