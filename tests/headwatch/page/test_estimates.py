@@ -101,6 +101,16 @@ def test_the_tooltip_says_from_what_a_head_was_estimated(open_page, estimated_fi
     assert "estimate" not in page.locator("#tip").inner_text()
 
 
+def test_the_table_says_what_is_estimated_and_what_suspect(open_page, estimated_file):
+    page = open_page(f"{estimated_file.as_uri()}#step=160")
+    with page.expect_download() as download:
+        page.click("#heads .tools button >> text=CSV")
+    header, *rows = (line.split(",") for line in download.value.path().read_text().splitlines())
+    columns = {name: [row[header.index(name)] for row in rows] for name in ("estimated", "suspect")}
+    assert columns["estimated"] == [str(int(few)) for few in (N_EXACT < 48).ravel()]
+    assert columns["suspect"] == [str(int(doubted)) for doubted in SUSPECT.ravel()]
+
+
 def test_a_trajectory_has_a_mark_a_pass_hollow_where_it_was_estimated(open_page, estimated_file):
     page = open_page(f"{estimated_file.as_uri()}#step=160&head=9.9,0.2")
     _, root = saved(page, "trajectory")

@@ -232,6 +232,8 @@ function sheet() {
     shown,
     "interval_95_half",
     "marked",
+    "estimated",
+    "suspect",
   ];
   return [header, ...maps.flatMap(mapRows)];
 }
@@ -240,7 +242,8 @@ function sheet() {
 function mapRows(map) {
   const { series, index } = map;
   return Array.from({ length: series.cells }, (_, cell) => {
-    const numbers = [map.value(cell), map.half(cell), map.marked(cell) ? 1 : 0];
+    const flags = [map.marked(cell), map.estimated(cell), map.suspect(cell)].map(Number);
+    const numbers = [map.value(cell), map.half(cell), ...flags];
     return [map.name, series.steps[index], series.label, ...placeColumns(series, cell), ...numbers];
   });
 }
