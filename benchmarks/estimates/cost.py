@@ -1,68 +1,50 @@
-"""What an estimate costs by arithmetic, as a share of the exact sweep on the same pairs.
+"""What runs cost on GPT-2 small's shape, for heads of a smaller model: there exact runs are dear and covariates cheap.
 
-A run is worth the multiply-adds that it needs at least (`benchmarks.bound`): one head's exact run in the first layer
-is nearly a whole forward, one in the last next to nothing. So the price of few exact runs depends on where they are.
+On the small models of this benchmark a sweep is a few forwards, so that first order alone costs a third of it. What an
+estimate costs depends on that, and on how many exact runs the heads need; the second is measured on the small models,
+the first taken from the larger shape. A layer stands for those of the larger model at its height.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from benchmarks.bound import Shape, head_at, head_everywhere, layers_above
 from benchmarks.estimates.prompts import LENGTH
+from headwatch.estimates.costs import Costs, costs_of
+from headwatch.interventions.sites import DIRECTIONS
+from headwatch.model.architecture import Sizes
 
-GPT2_SMALL = Shape(n_layers=12, n_heads=12, d_model=768, d_mlp=3072, length=LENGTH)
-ATTRIBUTION = 2.0  # forwards: one, and a backward to the activations alone, which is worth another
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the parts of an estimate cost, as shares of the exact sweep on the same pairs.
-
-    Attributes:
-        attribution: first order, on all pairs.
-        last: exact at the answer position, on all pairs.
-        exact: the exact runs.
-    """
-
-    attribution: float
-    last: float
-    exact: float
-
-    @property
-    def whole(self) -> float:
-        """All of it."""
-        return self.attribution + self.last + self.exact
+GPT2_SMALL = Sizes(
+    n_layers=12, n_heads=12, n_kv_heads=12, d_head=64, d_model=768, d_mlp=3072, n_positions=1024, d_vocab=50257
+)  # fmt: skip
 
 
-def cost(shape: Shape, share_exact: Tensor, first_change: int = 0) -> Cost:
-    """What an estimate costs whose covariates are first order and exact at the answer.
+def gpt2_small_costs(n_layers: int, n_heads: int, kind: str, changed: int = LENGTH) -> Costs:
+    """The costs of a pair's runs on GPT-2 small's shape, spread over the heads of a smaller model.
 
     Args:
-        shape: of the model and its prompts.
-        share_exact: exact runs over pairs, `[layer, head]` of any model: a layer stands for those of the same height.
-        first_change: the first position that differs under patching.
+        n_layers: of the smaller model.
+        n_heads: of each of its layers.
+        kind: what replaces the heads.
+        changed: how many of the `LENGTH` positions differ, under patching.
     """
-    changed = shape.length - first_change
-    runs = [head_everywhere(shape, layer, changed).flops for layer in range(shape.n_layers)]
-    at_answer = [head_at(shape, layer, shape.length - 1).flops for layer in range(shape.n_layers)]
-    sweep = shape.n_heads * sum(runs)
-    by_layer = _at_heights(share_exact.double().mean(1), shape.n_layers)
-    return Cost(
-        attribution=ATTRIBUTION * layers_above(shape, -1, shape.length).flops / sweep,
-        last=sum(at_answer) / sum(runs),
-        exact=float((by_layer * torch.tensor(runs)).sum() / sum(runs)),
+    patching = kind in DIRECTIONS
+    whole = costs_of(
+        GPT2_SMALL,
+        LENGTH,
+        changed if patching else LENGTH,
+        patching=patching,
+        means=kind in ("mean", "position_mean"),
+    )
+    return replace(
+        whole, exact=_spread(whole.exact, n_layers, n_heads), last=_spread(whole.last, n_layers, n_heads)
     )
 
 
-def own_shape(share_exact: Tensor, d_model: int = 128) -> Shape:
-    """The shape of one of this benchmark's models."""
-    n_layers, n_heads = share_exact.shape
-    return replace(GPT2_SMALL, n_layers=n_layers, n_heads=n_heads, d_model=d_model, d_mlp=4 * d_model)
-
-
-def _at_heights(by_layer: Tensor, n_layers: int) -> Tensor:
-    """One number a layer for another number of layers: each takes that of the layer at its height."""
-    heights = (torch.arange(n_layers) + 0.5) / n_layers * len(by_layer)
-    return by_layer[heights.long()]
+def _spread(of_large: np.ndarray, n_layers: int, n_heads: int) -> np.ndarray:
+    """One head's cost in each layer of a smaller model, whose heads together cost what those of the large one do."""
+    heights = (np.arange(12 * n_layers) + 0.5) / (12 * n_layers)
+    at_heights = of_large[(heights * len(of_large)).astype(int)]
+    return (
+        at_heights.reshape(n_layers, -1).mean(1) * len(of_large) * GPT2_SMALL.n_heads / (n_layers * n_heads)
+    )

@@ -84,8 +84,8 @@ def draw(table: Table, estimate: Estimator, repeats: int = 500, n_pairs: int = 6
 
 def exact_sweep(table: Table, seed: int) -> hw.Effects:
     """What the exact sweep finds on a table's pairs, for comparison; it draws nothing by its seed."""
-    base = table.intervened_on
-    return hw.Effects(table.exact, base, base, ("layer", "head"), "z", table.kind, table.metric)
+    runs = (table.clean, table.corrupted)
+    return hw.Effects(table.exact, *runs, ("layer", "head"), "z", table.kind, table.metric)
 
 
 def _figures(effects: "hw.Effects | hw.EstimatedEffects", n_pairs: int) -> tuple[Tensor, ...]:

@@ -2,7 +2,8 @@
 
     python -m benchmarks.estimates.tables --out runs/estimates
 
-trains both models (about fifteen minutes on a core) and writes one file a model, step and question.
+trains both models (about ten minutes on a core) and writes one file a model, step and question. Weights that are in
+the folder already are not trained again.
 """
 
 import argparse
@@ -32,22 +33,24 @@ class Trained:
         n_layers: how many layers.
         n_heads: how many heads in each.
         steps: when effects are measured, by a word that says what the model is like then.
+        of_steps: for how many steps sentences are made; their order depends on it.
     """
 
     name: str
     n_layers: int
     n_heads: int
     steps: dict[str, int]
+    of_steps: int
 
     def material(self, n_pairs: int) -> Material:
         """What it reads, and so many held-out pairs."""
         make = demo_material if self.name == "demo" else mixed_material
-        return make(max(self.steps.values()), n_pairs)
+        return make(self.of_steps, n_pairs)
 
 
 MODELS = (
-    Trained("demo", 4, 4, {"late": 600}),
-    Trained("deep", 8, 8, {"early": 360, "phase": 540, "late": 1260}),
+    Trained("demo", 4, 4, {"late": 600}, of_steps=600),
+    Trained("deep", 8, 8, {"early": 360, "phase": 540, "late": 1260}, of_steps=2400),
 )
 
 
@@ -58,28 +61,31 @@ class Table:
     Attributes:
         kind: `mean` or `denoise`.
         metric: what is measured.
+        pairs: the prompt pairs.
         exact: exact effects, `[pair, layer, head]`.
         last: exact effects of replacing z at the answer position alone, `[pair, layer, head]`.
         attribution: first-order effects position by position, `[pair, layer, head, position]`.
         bf16: exact effects in bfloat16, `[pair, layer, head]`.
-        intervened_on: the metric of the run that is intervened on, `[pair]`.
-        tasks: each pair's task.
+        clean: the metric on each clean prompt, `[pair]`.
+        corrupted: the metric on each corrupted prompt, `[pair]`.
     """
 
     kind: str
     metric: str
+    pairs: hw.PromptPairs
     exact: Tensor
     last: Tensor
     attribution: Tensor
     bf16: Tensor
-    intervened_on: Tensor
-    tasks: tuple[str, ...]
+    clean: Tensor
+    corrupted: Tensor
 
     def __getitem__(self, rows: Tensor) -> "Table":
         """The table of some of the pairs, each as often as it is named."""
-        parts = ("exact", "last", "attribution", "bf16", "intervened_on")
-        tasks = tuple(self.tasks[row] for row in rows.tolist())
-        return replace(self, **{name: getattr(self, name)[rows] for name in parts}, tasks=tasks)  # type: ignore[arg-type]
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(
+            self, **{name: value[rows] for name, value in values.items() if not isinstance(value, str)}
+        )
 
     def save(self, path: Path) -> None:
         """Write the table to a file."""
@@ -88,7 +94,7 @@ class Table:
     @classmethod
     def load(cls, path: Path) -> "Table":
         """The table of a file."""
-        return cls(**torch.load(path, weights_only=True))
+        return cls(**torch.load(path, weights_only=False))
 
 
 def tables(
@@ -102,11 +108,10 @@ def tables(
     first_order = hw.attribute_heads(model, pairs, target=kind, metric=list(metrics), by_position=True)
     found = []
     for name in metrics:
-        base = exact[name].corrupted if kind == "denoise" else exact[name].clean
-        assert base is not None
-        last, rough = single[name].per_pair[..., -1].clone(), bf16[name].per_pair
-        attribution = first_order[name].per_pair
-        found.append(Table(kind, name, exact[name].per_pair, last, attribution, rough, base, pairs.tasks))
+        effects, last = exact[name], single[name].per_pair[..., -1].clone()
+        corrupted = effects.clean if effects.corrupted is None else effects.corrupted
+        parts = (last, first_order[name].per_pair, bf16[name].per_pair, effects.clean, corrupted)
+        found.append(Table(kind, name, pairs, effects.per_pair, *parts))
     return found
 
 
@@ -118,18 +123,22 @@ def _effects(
     return hw.ablate(model, pairs, kind=kind, metric=metrics, **options)
 
 
-def make(trained: Trained, folder: Path, n_pairs: int = 512) -> list[Path]:
-    """Train a model, and write its weights and its tables at each of its steps."""
+def make(trained: Trained, folder: Path, n_pairs: int = 512) -> None:
+    """Train a model, unless its weights are in the folder, and write its tables at each of its steps."""
     material = trained.material(n_pairs)
-    model, written = gpt2(trained.n_layers, trained.n_heads, material.vocabulary), list[Path]()
-    for step in train(model, material):
-        for word in (word for word, when in trained.steps.items() if when == step):
-            print(trained.name, step, word, accuracy(model, material.pairs))
-            torch.save(model.state_dict(), folder / f"{trained.name}-{word}-weights.pt")
-            for table in (each for kind in KINDS for each in tables(model, material.pairs, kind)):
-                written.append(folder / f"{trained.name}-{word}-{table.kind}-{table.metric}.pt")
-                table.save(written[-1])
-    return written
+    model = gpt2(trained.n_layers, trained.n_heads, material.vocabulary)
+    weights = {step: folder / f"{trained.name}-{word}-weights.pt" for word, step in trained.steps.items()}
+    if not all(path.exists() for path in weights.values()):
+        for step in train(model, material):
+            if step in weights:
+                torch.save(model.state_dict(), weights[step])
+            if step == max(weights):
+                break
+    for word, step in trained.steps.items():
+        model.load_state_dict(torch.load(weights[step]))
+        print(trained.name, step, word, accuracy(model, material.pairs), flush=True)
+        for table in (each for kind in KINDS for each in tables(model, material.pairs, kind)):
+            table.save(folder / f"{trained.name}-{word}-{table.kind}-{table.metric}.pt")
 
 
 def main() -> None:

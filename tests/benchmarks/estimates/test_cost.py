@@ -1,46 +1,44 @@
-"""Costs by arithmetic: shares of the exact sweep that add up, and runs that weigh what the layers above them do."""
+"""What runs cost, held to the count of least arithmetic; and a small model's heads, which share out the large one's."""
 
+import numpy as np
 import pytest
-import torch
 
-from benchmarks.bound import sweep_work
-from benchmarks.estimates.cost import GPT2_SMALL, cost, own_shape
-from benchmarks.jobs import Job
+from benchmarks.bound import Shape, head_at, head_everywhere, layers_above
+from benchmarks.estimates.cost import GPT2_SMALL, gpt2_small_costs
+from benchmarks.estimates.prompts import LENGTH
 
-
-@pytest.mark.parametrize("first_change", [0, 9])
-def test_all_pairs_run_exactly_cost_one_sweep(first_change):
-    assert cost(GPT2_SMALL, torch.ones(8, 8), first_change).exact == pytest.approx(1)
+SHAPE = Shape(12, 12, 768, 3072, LENGTH)
 
 
-def test_exact_runs_of_a_layer_cost_what_the_count_of_least_arithmetic_says():
-    alone = torch.zeros(4, 4)
-    alone[1] = 0.5
-    shape = own_shape(alone)
-    job = Job("", "z", "zero", shape.length)
-    every = job.interventions(4, 4)
-    plain = sweep_work(job, shape, 1, []).flops
-    of_layer = sweep_work(job, shape, 1, [item for item in every if item.layer == 1]).flops - plain
-    whole = sweep_work(job, shape, 1, every).flops - plain
-    assert cost(shape, alone).exact == pytest.approx(0.5 * of_layer / whole)
+def least(positions):
+    """One head's run at the last few positions, by layer, in forwards of the least arithmetic."""
+    forward = layers_above(SHAPE, -1, LENGTH).flops
+    return np.array([head_everywhere(SHAPE, layer, positions).flops / forward for layer in range(12)])
 
 
-def test_covariates_cost_two_forwards_and_the_heads_at_one_position():
-    found = cost(GPT2_SMALL, torch.zeros(12, 12))
-    job = Job("", "z", "zero", GPT2_SMALL.length)
-    plain = sweep_work(job, GPT2_SMALL, 1, []).flops
-    heads = sweep_work(job, GPT2_SMALL, 1, job.interventions(12, 12)).flops - plain
-    assert found.attribution == pytest.approx(2 * plain / heads)
-    last = [item._replace(position=GPT2_SMALL.length - 1) for item in job.interventions(12, 12)]
-    at_answer = sweep_work(job, GPT2_SMALL, 1, last).flops - plain
-    assert found.last == pytest.approx(at_answer / heads)
-    assert found.whole == pytest.approx(found.attribution + found.last)
+@pytest.mark.parametrize(("kind", "changed"), [("mean", LENGTH), ("denoise", 5)])
+def test_exact_runs_cost_their_least_arithmetic_to_a_few_per_cent(kind, changed):
+    found = gpt2_small_costs(12, 12, kind, changed)
+    np.testing.assert_allclose(found.exact, least(changed), rtol=0.05, atol=1e-3)
+    forward = layers_above(SHAPE, -1, LENGTH).flops
+    at_answer = [head_at(SHAPE, layer, LENGTH - 1).flops / forward for layer in range(12)]
+    np.testing.assert_allclose(found.last, at_answer, rtol=0.05, atol=1e-3)
 
 
-def test_layers_of_a_small_model_stand_for_those_of_the_same_height():
-    low, high = torch.zeros(4, 2), torch.zeros(4, 2)
-    low[0], high[-1] = 1, 1
-    spread = torch.zeros(12, 12)
-    spread[:3] = 1
-    assert cost(GPT2_SMALL, low).exact == pytest.approx(cost(GPT2_SMALL, spread).exact)
-    assert cost(GPT2_SMALL, low).exact > 5 * cost(GPT2_SMALL, high).exact
+def test_the_clean_run_costs_one_forward_and_patching_two():
+    assert [gpt2_small_costs(4, 4, kind).base for kind in ("mean", "denoise")] == [1, 2]
+
+
+def test_first_order_costs_two_runs_that_are_unembedded_everywhere():
+    blocks = 12 * 12 * 768**2
+    everywhere = LENGTH * (blocks + 768 * 50257)
+    forward = layers_above(SHAPE, -1, LENGTH).flops / 2
+    assert gpt2_small_costs(4, 4, "mean").first_order == pytest.approx(2 * everywhere / forward, rel=0.02)
+
+
+@pytest.mark.parametrize(("n_layers", "n_heads"), [(4, 4), (8, 8), (12, 12), (5, 3)])
+def test_the_heads_of_a_small_model_cost_together_what_those_of_the_large_one_do(n_layers, n_heads):
+    found = gpt2_small_costs(n_layers, n_heads, "mean")
+    assert found.exact.shape == (n_layers,)
+    assert n_heads * found.exact.sum() == pytest.approx(GPT2_SMALL.n_heads * least(LENGTH).sum(), rel=0.05)
+    assert (np.diff(found.exact) < 0).all()

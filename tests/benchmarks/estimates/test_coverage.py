@@ -8,12 +8,13 @@ import torch
 import headwatch as hw
 from benchmarks.estimates.coverage import draw, exact_sweep
 from benchmarks.estimates.tables import Table
+from tests.models import random_pairs
 
 
 def table(exact):
     nothing = torch.zeros_like(exact)
-    clean, tasks = torch.zeros(len(exact)), ("ioi",) * len(exact)
-    return Table("mean", "logit_diff", exact, nothing, nothing[..., None], nothing, clean, tasks)
+    clean, pairs = torch.zeros(len(exact)), random_pairs(len(exact))
+    return Table("mean", "logit_diff", pairs, exact, nothing, nothing[..., None], nothing, clean, clean)
 
 
 NORMAL = table(torch.randn(512, 2, 3, generator=torch.Generator().manual_seed(0)) * 3 + 1)

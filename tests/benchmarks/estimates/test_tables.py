@@ -76,16 +76,17 @@ def test_tables_hold_the_exact_effects_everywhere_and_at_the_answer(kind):
 def test_some_rows_of_a_table_are_each_as_often_as_they_are_named():
     table = tables(tiny_gpt2(), PAIRS, "mean", ["loss"])[0]
     some = table[torch.tensor([2, 0, 2])]
-    for name in ("exact", "last", "attribution", "bf16", "intervened_on"):
+    for name in ("exact", "last", "attribution", "bf16", "clean", "corrupted"):
         assert torch.equal(getattr(some, name)[2], getattr(table, name)[2])
         assert torch.equal(getattr(some, name)[1], getattr(table, name)[0])
-    assert len(some.tasks) == 3
+    assert torch.equal(some.pairs.clean, PAIRS.clean[[2, 0, 2]])
 
 
 def test_a_table_comes_back_from_its_file(tmp_path):
     table = tables(tiny_gpt2(), PAIRS, "denoise", ["loss"])[0]
     table.save(tmp_path / "table.pt")
     again = Table.load(tmp_path / "table.pt")
-    assert (again.kind, again.metric, again.tasks) == ("denoise", "loss", PAIRS.tasks)
-    for name in ("exact", "last", "attribution", "bf16", "intervened_on"):
+    assert (again.kind, again.metric) == ("denoise", "loss")
+    assert again.pairs.pairs == PAIRS.pairs
+    for name in ("exact", "last", "attribution", "bf16", "clean", "corrupted"):
         assert torch.equal(getattr(again, name), getattr(table, name))
