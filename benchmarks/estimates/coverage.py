@@ -15,7 +15,7 @@ import headwatch as hw
 from benchmarks.estimates.tables import Table
 
 Estimator = Callable[[Table, int], "hw.Effects | hw.EstimatedEffects"]
-MOSTLY = 0.5  # a head that is marked suspect in more of the draws than this is not held to its coverage
+OFTEN = 1 / 3  # a head that is marked suspect in more of the draws than this is not held to its coverage
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +64,12 @@ class Draws:
 
     @property
     def trusted(self) -> Tensor:
-        """Heads that few draws mark as suspect, `[layer, head]`."""
-        return self.suspect.double().mean(0) <= MOSTLY
+        """Heads that less than a third of the draws mark as suspect, `[layer, head]`."""
+        return self.suspect.double().mean(0) <= OFTEN
 
     @property
     def worst_trusted_coverage(self) -> float:
-        """The lowest coverage of a head that is mostly not marked."""
+        """The lowest coverage of a head that is not often marked."""
         return float(self.coverage[self.trusted].min()) if self.trusted.any() else float("nan")
 
 

@@ -11,14 +11,16 @@ from torch import Tensor
 from headwatch.cell_names import Coords, how_many
 from headwatch.effects.measured import MeasuredCells
 from headwatch.statistics.difference_estimator import (
+    TAIL_MISSED,
     MeanEstimate,
     difference_estimate,
     squares_where_known,
 )
+from headwatch.statistics.spread import share_of_spread
 
 _PATCHING = ("denoise", "noise")
-_TAIL_MISSED = 3.0  # from which factor on a head is suspect
-_EXPLAINED = 0.8  # of the variance, below which it is
+_EXPLAINED = 0.8  # of the variance, below which a head is suspect
+_FEW_PAIRS = 8.0  # that a head's spread lies in, and below an eighth of all
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,13 +107,16 @@ class EstimatedEffects(MeasuredCells):
         Of a head that wasn't run on all pairs, either the runs have missed most of a tail that is known to be there:
         the squared residual that is expected of a pair is more than 3 times as large, on average over all pairs, as
         over those that were run. Or a covariate is used that explains less than 80 % of the head's variance, so that
-        few pairs may carry what it misses. On models trained for the purpose, intervals of all other heads held the
-        truth in 84 to 92 % of draws for the worst head and in 94 % on average; those of suspect ones in as few as 59 %.
+        few pairs may carry what it misses. Of any head, the spread may lie in fewer than 8 pairs (and than an eighth
+        of all) by `share_of_spread`: other pairs would have other such ones, so that the exact sweep's interval holds
+        less often than it says, too. The page 'estimates' of the documentation says how often intervals held.
         """
-        missed = self._as_heads(self._estimate.tail_missed) > _TAIL_MISSED
+        missed = self._as_heads(self._estimate.tail_missed) > TAIL_MISSED
         explained = self.covariate_r2 >= _EXPLAINED
         weak = ~explained & ~self.covariate_r2.isnan() & (self.covariate_names != ("none",))
-        return (missed | weak) & (self.n_exact < self.n)
+        carrying = self._as_heads(share_of_spread(self._known))
+        few = (carrying * self.n < _FEW_PAIRS) & (carrying < 1 / _FEW_PAIRS)
+        return few | ((missed | weak) & (self.n_exact < self.n))
 
     @cached_property
     def covariate_r2(self) -> Float[Tensor, "layer head"]:
@@ -135,6 +140,14 @@ class EstimatedEffects(MeasuredCells):
     def _estimate(self) -> MeanEstimate:
         exact, covariate, tail = map(_cells, (self.exact_values, self.covariate, self.tail))
         return difference_estimate(exact, covariate, tail, self.task_of.cpu().numpy())
+
+    @property
+    def _known(self) -> np.ndarray:
+        """The effects as far as they are known, `[pair, cell]`: NaN for a pair of which nothing is."""
+        exact, covariate = _cells(self.exact_values), _cells(self.covariate)
+        run = ~np.isnan(exact)
+        elsewhere = covariate + np.where(run, exact - covariate, 0.0).sum(0) / run.sum(0)
+        return np.where(run, exact, np.where((covariate != 0).any(0), elsewhere, np.nan))
 
     def _as_heads(self, values: np.ndarray) -> Tensor:
         found = torch.from_numpy(np.ascontiguousarray(values)).reshape(self.exact_values.shape[1:])

@@ -109,8 +109,8 @@ def estimate_heads(
             least what 4 exact runs a head cost, 4 / n and the means, the fewest that give an interval. None for no
             limit.
         target_stderr: when a head has had enough exact runs: a standard error in the metric's unit, a share of the
-            largest effect such as `"2%"`, or `"exact"`, at most 1.1 times that of the exact sweep, where every head
-            ends in any case. None for `"1%"`.
+            largest effect such as `"2%"`, or `"exact"`, 1.1 times that of the exact sweep (1.22 times for hard heads,
+            which take 10 runs or more), where every head ends in any case. None for `"1%"`.
         reference: the prompts whose clean runs give the means of `mean` and `position_mean`; None for all pairs'.
         **options: see `SweepOptions`.
 

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from headwatch.statistics.difference_estimator import MeanEstimate
+from headwatch.statistics.difference_estimator import TAIL_MISSED, MeanEstimate
 
 TargetStderr = float | str | None
 
 _AS_EXACT = 0.21  # of the exact sweep's variance: a standard error of 1.1 times its own
+_HARD, _AS_EXACT_IF_HARD = (
+    10,
+    0.5,
+)  # from so many runs on 1.22 times: a few hard heads would take most of all runs
+_LOOKED_FOR = 32  # runs after which a tail that they missed isn't looked for any longer
 _DEFAULT_SHARE = 0.01
 _ROUNDING = 1e-9
 
@@ -20,8 +25,9 @@ _ROUNDING = 1e-9
 class Target:
     """When a head has had enough exact runs.
 
-    It has when its standard error is at most 1.1 times that of the exact sweep, which more runs could hardly mend, or
-    when it is below what was asked for.
+    It has when its standard error is at most 1.1 times that of the exact sweep (1.22 times for a head that takes 10
+    runs or more), which more runs could hardly mend, or when it is below what was asked for. Nothing is enough while
+    the runs have missed a tail that is known to be there, and which would be all of the error: 32 runs at most.
 
     Attributes:
         absolute: a standard error in the metric's unit; 0 for none.
@@ -61,16 +67,23 @@ class Target:
         """What variance of sampling each cell may have."""
         largest = np.abs(estimate.mean[np.isfinite(estimate.mean)]).max(initial=0.0)
         enough = max(self.absolute, self.share * float(largest)) ** 2
-        return np.maximum(_AS_EXACT * estimate.of_prompts, enough - estimate.of_prompts)
+        as_exact = np.where(estimate.n < _HARD, _AS_EXACT, _AS_EXACT_IF_HARD) * estimate.of_prompts
+        return np.maximum(as_exact, enough - estimate.of_prompts)
 
     def met(self, estimate: MeanEstimate) -> Bool[np.ndarray, " cell"]:
         """Which cells have had enough."""
-        return estimate.of_sampling <= self.allowed(estimate)
+        return (estimate.of_sampling <= self.allowed(estimate)) & ~_looks_for_tail(estimate)
 
     def need(self, estimate: MeanEstimate) -> Float[np.ndarray, " cell"]:
         """How far each cell is from enough: its variance of sampling over what it may be."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(estimate.of_sampling / self.allowed(estimate), posinf=np.finfo(float).max)
+            need = np.nan_to_num(estimate.of_sampling / self.allowed(estimate), posinf=np.finfo(float).max)
+        return np.where(_looks_for_tail(estimate), np.maximum(need, 1.0), need)
+
+
+def _looks_for_tail(estimate: MeanEstimate) -> Bool[np.ndarray, " cell"]:
+    """Whose runs have missed a tail that more of them are likely to find."""
+    return (estimate.tail_missed > TAIL_MISSED) & (estimate.n < _LOOKED_FOR)
 
 
 def check_budget(budget: float | None) -> None:

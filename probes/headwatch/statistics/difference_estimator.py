@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 Values = Float[np.ndarray, "pair cell"]
 PerCell = Float[np.ndarray, " cell"]
 
+TAIL_MISSED = 3.0  # from which factor on the runs have missed most of a tail
 _LEAST_IN_TASK = 2  # runs
 
 

@@ -77,7 +77,7 @@ def test_more_precision_takes_more_runs(model, pairs):
     )
     assert loose.n_exact.sum() < tight.n_exact.sum()
     exact = hw.ablate_heads(model, pairs, kind="zero", metric="logit_diff")
-    assert (tight.stderr <= 1.3 * exact.stderr).all()
+    assert (tight.stderr <= 1.5 * exact.stderr).all()  # 1.22 times, and both are estimates
 
 
 def test_a_reference_gives_the_means(model, pairs):
