@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
+
+from benchmarks.estimates.coverage import Estimator
+from benchmarks.estimates.models import gpt2
+from benchmarks.estimates.tables import Table
 from headwatch.effects.estimated import EstimatedEffects
 from headwatch.engine.sweep_run import SweepRun
 from headwatch.estimates.costs import Costs
 from headwatch.estimates.estimation import Estimation
 from headwatch.estimates.head_sweep import HeadSweep, Rows, Runs, Values
 from headwatch.estimates.target import Target, TargetStderr
-from torch import Tensor
-
-from benchmarks.estimates.coverage import Estimator
-from benchmarks.estimates.models import gpt2
-from benchmarks.estimates.tables import Table
 from headwatch.interventions.options import Options
 from headwatch.interventions.spec import make_spec
 from headwatch.model.hooked_model import HookedModel, attach
@@ -35,11 +35,11 @@ class TabledSweep(HeadSweep):
         """The exact effects on some pairs, of all heads."""
         return _values(self.table.exact, rows)
 
-    def in_bf16(self, rows: Rows) -> Values:
+    def in_bf16(self, rows: Rows, cells: np.ndarray | None = None) -> Values:
         """The exact effects on some pairs, in bfloat16."""
         return _values(self.table.bf16, rows)
 
-    def at_answer(self, rows: Rows) -> Values:
+    def at_answer(self, rows: Rows, cells=None) -> Values:
         """The exact effects of replacing the heads at the answer position alone."""
         return _values(self.table.last, rows)
 
@@ -83,7 +83,7 @@ def estimator(
         costs = HeadSweep(_run(hooked, table)).costs
 
     def estimate(some: Table, seed: int) -> EstimatedEffects:
-        return Estimation(TabledSweep(_run(hooked, some), some, costs), target, budget, seed).run()
+        return Estimation(TabledSweep(_run(hooked, some), some, costs), target, budget, seed, _nobody).run()
 
     return estimate
 
@@ -93,6 +93,10 @@ def _run(hooked: HookedModel, table: Table) -> SweepRun:
     options = Options.of({"engine": "hooks"})
     spec = make_spec(hooked.architecture, table.pairs, "z", table.kind, table.metric, options)
     return SweepRun(hooked, table.pairs, spec, table.kind, options, None)
+
+
+def _nobody(share: float) -> None:
+    """Tells nobody how far the estimate is."""
 
 
 def _values(effects: Tensor, rows: Rows) -> Values:

@@ -146,7 +146,7 @@ class EstimatedEffects(MeasuredCells):
         """The effects as far as they are known, `[pair, cell]`: NaN for a pair of which nothing is."""
         exact, covariate = _cells(self.exact_values), _cells(self.covariate)
         run = ~np.isnan(exact)
-        elsewhere = covariate + np.where(run, exact - covariate, 0.0).sum(0) / run.sum(0)
+        elsewhere = covariate + np.where(run, exact - covariate, 0.0).sum(0) / np.maximum(run.sum(0), 1)
         return np.where(run, exact, np.where((covariate != 0).any(0), elsewhere, np.nan))
 
     def _as_heads(self, values: np.ndarray) -> Tensor:

@@ -19,7 +19,7 @@ def share_of_spread(values: Float[np.ndarray, "pair cell"]) -> Float[np.ndarray,
         the share, `[cell]`; 1 where all values are alike.
     """
     present = ~np.isnan(values)
-    n = present.sum(0)
+    n = np.maximum(present.sum(0), 1)
     apart = np.where(present, values - np.where(present, values, 0.0).sum(0) / n, 0.0)
     largest = np.abs(apart).max(0)
     scaled = apart / np.where(largest > 0, largest, 1.0)

@@ -8,13 +8,13 @@ from headwatch.effects.estimated import EstimatedEffects
 N = 64
 
 
-def estimated(exact, covariate, tail, n_exact):
+def estimated(exact, covariate, tail, n_exact, name="first order"):
     """Effects of single heads: exact values of the first pairs, and what is known of all; all `[pair, head]`."""
     values = exact.clone()
     values[n_exact:] = float("nan")
     parts = (each[:, None].float() for each in (values, covariate, tail))
     tasks, order = torch.zeros(N, dtype=torch.long), torch.arange(N)
-    asked = (("layer", "head"), "z", "mean", "logit_diff", 0.2, 0.2, ("first order",))
+    asked = (("layer", "head"), "z", "mean", "logit_diff", 0.2, 0.2, (name,))
     return EstimatedEffects(*parts, tasks, order, torch.zeros(N), None, *asked)
 
 
@@ -52,5 +52,5 @@ def test_a_head_whose_runs_have_missed_its_tail_is_suspect(factor, marked):
 
 def test_without_a_covariate_only_the_pairs_that_were_run_count():
     nothing = torch.zeros(N, 1)
-    assert not estimated(normal(), nothing, nothing, n_exact=16).suspect.any()
-    assert estimated(few(1, first=2), nothing, nothing, n_exact=40).suspect.all()
+    assert not estimated(normal(), nothing, nothing, n_exact=16, name="none").suspect.any()
+    assert estimated(few(1, first=2), nothing, nothing, n_exact=40, name="none").suspect.all()
