@@ -57,6 +57,12 @@ class Draws:
         """The root mean square error of each head's estimate, in standard errors of the exact sweep."""
         return (self.mean - self.truth).pow(2).mean(0).sqrt() / self.exact_stderr
 
+    @property
+    def error_of_largest(self) -> float:
+        """The largest root mean square error of a head, as a share of the largest effect."""
+        errors = (self.mean - self.truth).pow(2).mean(0).sqrt()
+        return float(errors.max() / self.truth.abs().max())
+
     @cached_property
     def coverage(self) -> Tensor:
         """The share of draws whose interval holds the truth, `[layer, head]`."""

@@ -20,6 +20,7 @@ from headwatch.statistics.spread import share_of_spread
 
 _PATCHING = ("denoise", "noise")
 _EXPLAINED = 0.8  # of the variance, below which a head is suspect
+_FEW_RUNS = 16  # too few to see a tail by, where nothing is known of the other pairs
 _FEW_PAIRS = 8.0  # that a head's spread lies in, and below an eighth of all
 
 
@@ -107,13 +108,15 @@ class EstimatedEffects(MeasuredCells):
         Of a head that wasn't run on all pairs, either the runs have missed most of a tail that is known to be there:
         the squared residual that is expected of a pair is more than 3 times as large, on average over all pairs, as
         over those that were run. Or a covariate is used that explains less than 80 % of the head's variance, so that
-        few pairs may carry what it misses. Of any head, the spread may lie in fewer than 8 pairs (and than an eighth
-        of all) by `share_of_spread`: other pairs would have other such ones, so that the exact sweep's interval holds
-        less often than it says, too. The page 'estimates' of the documentation says how often intervals held.
+        few pairs may carry what it misses; or none is, and fewer than 16 pairs were run. Of any head, the spread may
+        lie in fewer than 8 pairs (and than an eighth of all) by `share_of_spread`: other pairs would have other such
+        ones, so that the exact sweep's interval holds less often than it says, too. The page 'estimates' of the
+        documentation says how often intervals held.
         """
         missed = self._as_heads(self._estimate.tail_missed) > TAIL_MISSED
         explained = self.covariate_r2 >= _EXPLAINED
-        weak = ~explained & ~self.covariate_r2.isnan() & (self.covariate_names != ("none",))
+        unknown = self.n_exact < _FEW_RUNS if self.covariate_names == ("none",) else True
+        weak = ~explained & ~self.covariate_r2.isnan() & unknown
         carrying = self._as_heads(share_of_spread(self._known))
         few = (carrying * self.n < _FEW_PAIRS) & (carrying < 1 / _FEW_PAIRS)
         return few | ((missed | weak) & (self.n_exact < self.n))

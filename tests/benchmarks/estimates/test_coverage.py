@@ -26,6 +26,8 @@ def test_the_exact_sweep_of_normal_effects_is_off_by_its_standard_error_and_cove
     assert torch.equal(draws.truth, NORMAL.exact.double().mean(0))
     assert (draws.relative_error - 1).abs().max() < 0.14  # 4 standard errors of a root mean square of 400
     assert abs(draws.coverage.mean() - 0.95) < 0.02
+    largest = draws.exact_stderr.max() / draws.truth.abs().max()
+    assert draws.error_of_largest == pytest.approx(float(largest), rel=0.2)
     assert (draws.cost == 1).all()
     assert (draws.n_exact == 16).all()
 

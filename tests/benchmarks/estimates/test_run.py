@@ -38,10 +38,10 @@ def test_an_estimate_from_a_table_has_the_tables_values_where_it_made_exact_runs
 
 
 def test_a_page_gives_every_figure(tmp_path):
-    row = Row("a question", "exact", 0.25, 1.01, 1.3, 0.95, 0.7, 0.9, 0.02, 5.4, 40.2)
+    row = Row("a question", "exact", 0.25, 1.01, 1.3, 0.021, 0.95, 0.7, 0.9, 0.02, 5.4, 40.2)
     save(tmp_path / "results.json", [row], 500, 64)
     page = (tmp_path / "results.md").read_text()
     assert "500 draws of 64 pairs each" in page
     assert "## a question" in page
-    assert "| exact | 1/4.0 | 1.01 | 1.30 | 0.950 | 0.700 | 0.900 | 2.0% | 5 | 40 |" in page
+    assert "| exact | 1/4.0 | 1.01 | 1.30 | 2.1% | 0.950 | 0.700 | 0.900 | 2.0% | 5 | 40 |" in page
     assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["cost"] == 0.25

@@ -54,3 +54,9 @@ def test_without_a_covariate_only_the_pairs_that_were_run_count():
     nothing = torch.zeros(N, 1)
     assert not estimated(normal(), nothing, nothing, n_exact=16, name="none").suspect.any()
     assert estimated(few(1, first=2), nothing, nothing, n_exact=40, name="none").suspect.all()
+
+
+@pytest.mark.parametrize(("n_exact", "marked"), [(4, True), (15, True), (16, False), (N, False)])
+def test_without_a_covariate_few_runs_are_not_to_be_trusted(n_exact, marked):
+    nothing = torch.zeros(N, 1)
+    assert estimated(normal(), nothing, nothing, n_exact, name="none").suspect.tolist() == [[marked]]

@@ -299,6 +299,8 @@ def test_whom_to_suspect():
     tail[10:, 0, 3] = 9.0
     found = made(exact, covariate, tail, ("first order",))
     assert found.suspect.tolist() == [[False, True, False, True]]
-    assert made(exact, covariate, tail, ("none",)).suspect.tolist() == [[False, False, False, True]]
+    assert made(exact, covariate, tail, ("none",)).suspect.tolist() == [
+        [False, True, False, True]
+    ]  # 10 runs are few
     expected = 1 - (exact - covariate)[:10, 0, 1].var() / exact[:10, 0, 1].var()
     torch.testing.assert_close(found.covariate_r2[0, 1], expected)
