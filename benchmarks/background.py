@@ -91,14 +91,15 @@ class Training:
 
 def stalls(training: Training, repeats: int) -> tuple[float, float]:
     """Seconds of a stall, and of copying the parameters; medians, taken in turn."""
-    copies = [torch.empty_like(parameter) for parameter in training.model.parameters()]
+    copies = [parameter.detach().clone() for parameter in training.model.parameters()]
     question = training.question(layers=1)
     with training.passes(question) as passes:
         stalled, copied = [], []
         for _ in range(repeats):
-            training.step()
+            training.step()  # so that both find the caches as a step leaves them
             stalled.append(training.ask(passes, question))
             passes.collect(wait=True)
+            training.step()
             copied.append(training.copy(copies))
     return median(stalled), median(copied)
 
