@@ -15,9 +15,9 @@ class Costs:
     Attributes:
         exact: one head replaced at all positions that change, by its layer, `[layer]`.
         last: one head replaced at the answer position alone, by its layer.
-        base: the runs that nothing is changed in.
-        values: the run that gives what an ablation writes; 0 where there is none.
-        first_order: one forward and one backward, unembedded everywhere.
+        base: the runs that nothing else is changed in, and those that give what is written.
+        values: the run that gives the means that an ablation writes; 0 where there are none.
+        first_order: what `base` is made of, unembedded everywhere, and one backward.
     """
 
     exact: Float[np.ndarray, " layer"]
@@ -27,15 +27,28 @@ class Costs:
     first_order: float
 
 
-def costs_of(sizes: Sizes, length: int, changed: int, *, patching: bool, means: bool) -> Costs:
+def costs_of(
+    sizes: Sizes,
+    length: int,
+    changed: int,
+    *,
+    plain_runs: int = 1,
+    from_others: bool = False,
+    means: bool = False,
+    everywhere: bool = False,
+    by_hooks: bool = False,
+) -> Costs:
     """The costs on a model, for prompts of so many tokens.
 
     Args:
         sizes: the model's.
         length: tokens that are read.
         changed: of those, how many an intervention changes.
-        patching: whether the corrupted prompts are run too.
+        plain_runs: the runs of a pair without an intervention: clean, corrupted, with the given heads replaced.
+        from_others: whether another prompt is run for what is written.
         means: whether all clean prompts are run for their means.
+        everywhere: whether logits are read at all positions.
+        by_hooks: whether every intervention is a forward of the model's own.
     """
     attention = 2 * sizes.d_model * sizes.d_head * (sizes.n_heads + sizes.n_kv_heads)
     keys = 2 * sizes.d_model * sizes.d_head * sizes.n_kv_heads
@@ -43,17 +56,22 @@ def costs_of(sizes: Sizes, length: int, changed: int, *, patching: bool, means: 
     block, last_layer = attention + mlp, attention - keys + mlp
     logits = sizes.d_model * sizes.d_vocab
     forward = (sizes.n_layers - 1) * length * block + length * keys + last_layer
-    everywhere = length * (sizes.n_layers * block + logits)
+    whole = length * (sizes.n_layers * block + logits) / forward
+    above = np.arange(sizes.n_layers)[::-1]
 
     def intervened(positions: int) -> Float[np.ndarray, " layer"]:
-        between = np.arange(sizes.n_layers - 1)[::-1]
-        below_last = positions * (mlp + between * block + keys) + last_layer
+        if by_hooks:
+            return np.full(sizes.n_layers, whole)
+        if everywhere:
+            return positions * (mlp + above * block + logits) / forward
+        below_last = positions * (mlp + (above[:-1] - 1) * block + keys) + last_layer
         return np.append(below_last, mlp) / forward
 
+    plain = whole if everywhere or by_hooks else 1.0
     return Costs(
         exact=intervened(changed),
         last=intervened(1),
-        base=2.0 if patching else 1.0,
-        values=everywhere / forward if means else 0.0,
-        first_order=2 * everywhere / forward + (everywhere / forward if patching else 0.0),
+        base=plain_runs * plain + from_others * whole,
+        values=whole if means else 0.0,
+        first_order=(plain_runs + from_others + 1) * whole,
     )

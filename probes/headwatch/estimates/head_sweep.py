@@ -103,16 +103,18 @@ class HeadSweep:
     @cached_property
     def costs(self) -> Costs:
         """What a pair's runs cost, in forward-equivalents."""
-        pairs, network, length = self.run.pairs, self.run.hooked.architecture, self.length
+        pairs, sweep, length = self.run.pairs, self.run.sweep, self.length
         patching = self.run.kind in DIRECTIONS
         start = pairs.first_difference.double().mean().item() if patching else 0.0
-        changed = max(1, round(length - start))
         return costs_of(
-            network.sizes,
+            self.run.hooked.sizes,
             round(length),
-            changed,
-            patching=patching,
+            changed=max(1, round(length - start)),
+            plain_runs=1 + patching + bool(sweep.given),
+            from_others=self.run.kind == "resample",
             means=self.run.kind in ("mean", "position_mean"),
+            everywhere=sweep.metric.reads == "sequence",
+            by_hooks=self.run.options.engine == "hooks",
         )
 
     def _of(self, cells: Cells | None) -> Sweep:

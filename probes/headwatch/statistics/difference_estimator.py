@@ -106,7 +106,7 @@ def squares_where_known(values: Values) -> PerCell:
     """The sum of squares about the mean, of what isn't NaN."""
     with np.errstate(invalid="ignore"):
         mean = np.nansum(values, axis=0) / (~np.isnan(values)).sum(0)
-    return np.nansum((values - mean) ** 2, axis=0)
+        return np.nansum((values - mean) ** 2, axis=0)
 
 
 def _squares(values: Values, mean: PerCell, run: Bool[np.ndarray, "pair cell"]) -> PerCell:
