@@ -33,6 +33,9 @@ docs: $(READY)
 
 bench: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.run
+	$(BENCH)/bin/python -m benchmarks.estimates.tables
+	$(BENCH)/bin/python -m benchmarks.estimates.run
+	$(BENCH)/bin/python -m benchmarks.estimates.clock
 
 # Made once, and again only when the dependencies change.
 $(READY): pyproject.toml constraints.txt

@@ -1,12 +1,14 @@
 """The figures of the estimates: a whole run on tables of a tiny model, and the page that shows its own JSON."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+import benchmarks.estimates
 from benchmarks.estimates.from_table import estimator
-from benchmarks.estimates.run import Row, rows_of, save
+from benchmarks.estimates.run import Row, markdown, rows_of, save
 from benchmarks.estimates.tables import tables
 from tests.models import random_pairs, tiny_gpt2
 
@@ -45,3 +47,10 @@ def test_a_page_gives_every_figure(tmp_path):
     assert "## a question" in page
     assert "| exact | 1/4.0 | 1.01 | 1.30 | 2.1% | 0.950 | 0.700 | 0.900 | 2.0% | 5 | 40 |" in page
     assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["cost"] == 0.25
+
+
+def test_the_page_in_the_repository_shows_its_own_json():
+    folder = Path(benchmarks.estimates.__file__).parent
+    content = json.loads((folder / "results.json").read_text())
+    rows = [Row(**row) for row in content["rows"]]
+    assert (folder / "results.md").read_text() == markdown(rows, content["draws"], content["pairs"])
