@@ -33,7 +33,7 @@ def gpt2_small_costs(n_layers: int, n_heads: int, kind: str, changed: int = LENG
         GPT2_SMALL,
         LENGTH,
         changed if patching else LENGTH,
-        patching=patching,
+        plain_runs=2 if patching else 1,
         means=kind in ("mean", "position_mean"),
     )
     return replace(
