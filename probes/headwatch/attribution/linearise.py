@@ -82,7 +82,10 @@ class Attribution:
         source = make_batch(some, corrupted=not denoise, clean_logits=None)
         names = {layer: self.sweep.site.at(layer) for layer in self.sweep.written}
         logits, cache = self.hooked.run_with_cache(
-            source.ids, source.mask, [*names.values(), *self._read_by_metrics]
+            source.ids,
+            source.mask,
+            [*names.values(), *self._read_by_metrics],
+            logits_at=source.answers_at(self.sweep.metrics),
         )
         if denoise:
             source = source.compared_with(source.at_answer(logits))
@@ -131,7 +134,12 @@ class Attribution:
         wanted = [*names, *self._read_by_metrics]
         with torch.enable_grad():
             logits, cache = self.hooked.run_with_cache(
-                batch.ids, batch.mask, wanted, fwd_hooks=[*given, *hooks], detach=False
+                batch.ids,
+                batch.mask,
+                wanted,
+                fwd_hooks=[*given, *hooks],
+                detach=False,
+                logits_at=batch.answers_at(self.sweep.metrics),
             )
             measured = [batch.read(one, logits, cache) for one in self.sweep.metrics]
             gradients = self._gradients(measured, list(leaves.values()))

@@ -17,7 +17,7 @@ class Costs:
         last: one head replaced at the answer position alone, by its layer.
         base: the runs that nothing else is changed in, and those that give what is written.
         values: the run that gives the means that an ablation writes; 0 where there are none.
-        first_order: what `base` is made of, unembedded everywhere, and one backward.
+        first_order: forwards of the model's own in place of those of `base`, and one backward.
     """
 
     exact: Float[np.ndarray, " layer"]
@@ -37,6 +37,7 @@ def costs_of(
     means: bool = False,
     everywhere: bool = False,
     by_hooks: bool = False,
+    one_answer: bool = True,
 ) -> Costs:
     """The costs on a model, for prompts of so many tokens.
 
@@ -49,6 +50,7 @@ def costs_of(
         means: whether all clean prompts are run for their means.
         everywhere: whether logits are read at all positions.
         by_hooks: whether every intervention is a forward of the model's own.
+        one_answer: whether all answers are read at one position, where alone attribution unembeds.
     """
     attention = 2 * sizes.d_model * sizes.d_head * (sizes.n_heads + sizes.n_kv_heads)
     keys = 2 * sizes.d_model * sizes.d_head * sizes.n_kv_heads
@@ -56,7 +58,8 @@ def costs_of(
     block, last_layer = attention + mlp, attention - keys + mlp
     logits = sizes.d_model * sizes.d_vocab
     forward = (sizes.n_layers - 1) * length * block + length * keys + last_layer
-    whole = length * (sizes.n_layers * block + logits) / forward
+    blocks = length * sizes.n_layers * block
+    whole, at_one = (blocks + length * logits) / forward, (blocks + logits) / forward
     above = np.arange(sizes.n_layers)[::-1]
 
     def intervened(positions: int) -> Float[np.ndarray, " layer"]:
@@ -71,7 +74,7 @@ def costs_of(
     return Costs(
         exact=intervened(changed),
         last=intervened(1),
-        base=plain_runs * plain + from_others * whole,
-        values=whole if means else 0.0,
-        first_order=(plain_runs + from_others + 1) * whole,
+        base=plain_runs * plain + from_others * at_one,
+        values=at_one if means else 0.0,
+        first_order=(plain_runs + 1) * (at_one if one_answer else whole) + from_others * at_one,
     )

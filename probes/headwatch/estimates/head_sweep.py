@@ -13,7 +13,7 @@ from headwatch.attribution.linearise import Attribution, Estimates
 from headwatch.engine.experiment import SweepResult
 from headwatch.engine.sweep_run import SweepRun
 from headwatch.estimates.costs import Costs, costs_of
-from headwatch.interventions.batch import Sweep
+from headwatch.interventions.batch import Sweep, make_batch
 from headwatch.interventions.batching import read_lengths
 from headwatch.interventions.options import Options, in_precision
 from headwatch.interventions.sites import DIRECTIONS
@@ -115,6 +115,8 @@ class HeadSweep:
             means=self.run.kind in ("mean", "position_mean"),
             everywhere=sweep.metric.reads == "sequence",
             by_hooks=self.run.options.engine == "hooks",
+            one_answer=make_batch(pairs, corrupted=False, clean_logits=None).answers_at(sweep.metrics)
+            is not None,
         )
 
     def _of(self, cells: Cells | None) -> Sweep:

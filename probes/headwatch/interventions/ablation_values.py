@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class AblationValues:
             pairs if reference is None else reference,
             sweep.site,
             sweep.written,
-            lambda ids, mask, names: hooked.run_with_cache(ids, mask, list(names))[1],
+            partial(_activations, hooked),
             seed=options.seed,
             batch_size=options.batch_size,
         )
@@ -67,7 +68,8 @@ class AblationValues:
 
     def on(self, rows: Tensor, site: Site, layers: tuple[int, ...]) -> Mapping[int, Tensor]:
         """The new values by layer for some pairs, broadcastable to the site's activation."""
-        return self.replacement.values(self.pairs, rows, site, layers, self._activations)
+        run = partial(_activations, self.hooked)
+        return self.replacement.values(self.pairs, rows, site, layers, run)
 
     def first_change(self) -> Tensor:
         """The first position of each pair at which a new value can differ from the one that it replaces, `[pair]`."""
@@ -77,5 +79,9 @@ class AblationValues:
         differs = clean != clean[run.to(clean.device)]
         return torch.where(differs.any(1), differs.int().argmax(1), self.pairs.lengths)
 
-    def _activations(self, ids: Tensor, mask: Tensor, names: tuple[str, ...]) -> Mapping[str, Tensor]:
-        return self.hooked.run_with_cache(ids, mask, list(names))[1]
+
+def _activations(
+    hooked: HookedModel, ids: Tensor, mask: Tensor, names: tuple[str, ...]
+) -> Mapping[str, Tensor]:
+    """Activations of some prompts, for which no more logits are worked out than need be."""
+    return hooked.run_with_cache(ids, mask, list(names), logits_at=ids.shape[1] - 1)[1]

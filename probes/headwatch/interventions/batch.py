@@ -139,6 +139,12 @@ class Batch:
         """The number of positions, padding included."""
         return self.ids.shape[1]
 
+    def answers_at(self, metrics: Sequence[Metric]) -> int | None:
+        """The one position whose logits some metrics read; None where they read several."""
+        position = int(self.position[0])
+        everywhere = any(metric.reads == "sequence" for metric in metrics)
+        return None if everywhere or bool((self.position != position).any()) else position
+
     def compared_with(self, clean_logits: Float[Tensor, "pair vocab"]) -> "Batch":
         """The batch with what `kl` compares with: the clean run's logits at the answer."""
         return replace(self, targets=replace(self.targets, clean_logits=clean_logits))
@@ -169,7 +175,9 @@ class Batch:
         return metric(self.at_answer(logits), self.targets)
 
     def at_answer(self, logits: Float[Tensor, "pair pos vocab"]) -> Float[Tensor, "pair vocab"]:
-        """The logits at each prompt's answer position."""
+        """The logits at each prompt's answer position, from those everywhere or there alone."""
+        if logits.shape[1] == 1:
+            return logits[:, 0]
         return logits[torch.arange(len(logits), device=logits.device), self.position]
 
 

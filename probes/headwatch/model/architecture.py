@@ -128,6 +128,12 @@ class Architecture(ABC):
     ) -> Float[Tensor, "batch pos vocab"]:
         """The logits by the model's own forward; padding may stand on either side."""
 
+    def forward_at(
+        self, ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None, position: int
+    ) -> Float[Tensor, "batch 1 vocab"]:
+        """The same at one position alone, which a family may unembed without the others."""
+        return self.forward(ids, attention_mask)[:, position : position + 1]
+
     @abstractmethod
     def install(self, hooks: ForwardHooks) -> None:
         """Put the hooks that fire the wanted activations on the model's modules."""

@@ -4,6 +4,7 @@ Reading costs nothing beyond the model's own forward, except for `attn_scores` a
 queries and keys, whatever attention implementation runs) and `result` (one output projection per head).
 """
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,14 +79,31 @@ class GPT2(Architecture):
         self, ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None
     ) -> Float[Tensor, "batch pos vocab"]:
         """The logits, with the position ids that left padding needs."""
+        return self._logits(ids, attention_mask)
+
+    def forward_at(
+        self, ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None, position: int
+    ) -> Float[Tensor, "batch 1 vocab"]:
+        """The logits at one position; where the forward is the library's own, no others are worked out."""
+        if not self._forward_is_known:
+            return super().forward_at(ids, attention_mask, position)
+        return self._logits(ids, attention_mask, logits_to_keep=torch.tensor([position], device=ids.device))
+
+    def _logits(self, ids: Tensor, attention_mask: Tensor | None, **options: Tensor) -> Tensor:
         if attention_mask is None:
             positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         else:
             positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
         out = self.model(
-            input_ids=ids, attention_mask=attention_mask, position_ids=positions, use_cache=False
+            input_ids=ids, attention_mask=attention_mask, position_ids=positions, use_cache=False, **options
         )
         return out.logits
+
+    @property
+    def _forward_is_known(self) -> bool:
+        """Whether the model's forward is that of its class in transformers, and keeps logits if asked to."""
+        own = type(self.model).forward is GPT2LMHeadModel.forward and "forward" not in vars(self.model)
+        return own and "logits_to_keep" in inspect.signature(GPT2LMHeadModel.forward).parameters
 
     def install(self, hooks: ForwardHooks) -> None:
         """Put the hooks that fire the wanted activations on the model's modules."""

@@ -84,6 +84,7 @@ class HookedModel:
         *,
         fwd_hooks: Sequence[tuple[Names, HookFunction]] = (),
         detach: bool = True,
+        logits_at: int | None = None,
     ) -> tuple[Float[Tensor, "batch pos vocab"], ActivationCache]:
         """Run the model and keep activations.
 
@@ -93,9 +94,10 @@ class HookedModel:
             names: which activations to keep: None for all, a name, a list of names, or a predicate on full names.
             fwd_hooks: hook functions to run as well; the cache holds what they leave.
             detach: False keeps the activations in the autograd graph.
+            logits_at: the one position whose logits are wanted, which saves working out the others; None for all.
 
         Returns:
-            Logits `[batch, pos, vocab]` and the cache.
+            Logits `[batch, pos, vocab]`, or `[batch, 1, vocab]` of the one position, and the cache.
 
         Raises:
             ValueError: an unknown name, a layer that the model lacks, bad ids, or a hook's wrong shape.
@@ -103,7 +105,7 @@ class HookedModel:
         """
         kept: dict[str, Tensor] = {}
         logits = self._run(
-            ids, attention_mask, self._hooks_by_name(fwd_hooks), self._select(names), kept, detach
+            ids, attention_mask, self._hooks_by_name(fwd_hooks), self._select(names), kept, detach, logits_at
         )
         if detach:
             kept = {name: value.detach() for name, value in kept.items()}
@@ -142,6 +144,7 @@ class HookedModel:
         keep: frozenset[str],
         kept: dict[str, Tensor],
         detach: bool,
+        logits_at: int | None = None,
     ) -> Tensor:
         if not self._open:
             raise RuntimeError("this attach() block has ended: call attach(model) again")
@@ -162,7 +165,10 @@ class HookedModel:
         with torch.compiler.set_stance("force_eager"):
             with ForwardHooks(wanted, fire, allowed) as hooks:
                 self.architecture.install(hooks)
-                logits = self.architecture.forward(ids, attention_mask)
+                if logits_at is None:
+                    logits = self.architecture.forward(ids, attention_mask)
+                else:
+                    logits = self.architecture.forward_at(ids, attention_mask, logits_at)
         if missing := sorted(wanted - fired):
             raise RuntimeError(
                 f"{', '.join(missing)} never fired: this {type(self.model).__name__}'s forward bypasses the module "

@@ -163,15 +163,15 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(model, pairs, options,
 
 
 def test_a_budget_pays_for_the_means_too(model, pairs):
-    """The means take a forward of every pair, unembedded everywhere, which 4 exact runs of 24 don't leave out."""
+    """The means take a forward of every pair, unembedded at one place, which 4 exact runs of 24 don't leave out."""
     with pytest.raises(
-        ValueError, match=r"is less than 0\.321, the share of 4 exact runs a head on 24 pairs"
+        ValueError, match=r"is less than 0\.315, the share of 4 exact runs a head on 24 pairs"
     ):
-        hw.estimate_heads(model, pairs, kind="mean", metric="logit_diff", budget=0.32)
-    found = hw.estimate_heads(model, pairs, kind="mean", metric="logit_diff", budget=0.321)
+        hw.estimate_heads(model, pairs, kind="mean", metric="logit_diff", budget=0.31)
+    found = hw.estimate_heads(model, pairs, kind="mean", metric="logit_diff", budget=0.316)
     assert found.covariate_names == ("none",)
     assert (found.n_exact == 4).all()
-    assert found.cost <= 0.321
+    assert found.cost <= 0.316
 
 
 def test_the_least_budget_buys_the_first_runs_and_no_covariate(model, pairs):

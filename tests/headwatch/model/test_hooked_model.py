@@ -267,3 +267,38 @@ def test_lora_keeps_its_effect():
     torch.testing.assert_close(ablated, expected_ablated, rtol=1e-4, atol=1e-4)
     for name in cache:
         torch.testing.assert_close(cache[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("position", [0, 3, 6])
+def test_the_logits_of_one_position_are_those_of_a_whole_run(position):
+    model, ids = tiny_gpt2(), random_ids(2, 7)
+    with attach(model) as hooked:
+        whole, cache = hooked.run_with_cache(ids, names=["z1"])
+        one, again = hooked.run_with_cache(ids, names=["z1"], logits_at=position)
+    assert one.shape == (2, 1, 61)
+    torch.testing.assert_close(one[:, 0], whole[:, position], rtol=0, atol=1e-5)
+    assert torch.equal(again["z1"], cache["z1"])
+
+
+def test_a_forward_of_ones_own_gives_the_logits_of_one_position_too():
+    model, ids = tiny_gpt2(), random_ids(2, 7)
+    plain = model.forward
+
+    def doubled(input_ids, attention_mask=None, position_ids=None, use_cache=None):
+        out = plain(input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=use_cache)
+        out.logits = 2 * out.logits
+        return out
+
+    model.forward = doubled
+    with attach(model) as hooked:
+        whole, _ = hooked.run_with_cache(ids, names=[])
+        one, _ = hooked.run_with_cache(ids, names=[], logits_at=4)
+    torch.testing.assert_close(one[:, 0], whole[:, 4])
+
+
+def test_one_position_is_all_that_is_unembedded():
+    model, seen = tiny_gpt2(), []
+    model.lm_head.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
+    with attach(model) as hooked:
+        hooked.run_with_cache(random_ids(2, 7), names=["z1"], logits_at=6)
+    assert seen == [1]
