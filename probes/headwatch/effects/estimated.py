@@ -37,7 +37,8 @@ class EstimatedEffects(MeasuredCells):
         >>> doubtful = found.suspect                                       # [layer, head]
 
     Intervals are those of Student's t with Satterthwaite's (1946) degrees of freedom. Everything else is as in
-    `Effects`: `mean`, `stderr`, `p_values`, `significant`, `top`, `to_dataframe`, `plot`, `save`.
+    `Effects`: `mean`, `stderr`, `p_values`, `significant`, `top`, `to_dataframe`, `plot`, `save`. Only
+    `normalized_interval` is missing: how effects and scores move together is known from the few pairs that were run.
 
     Attributes:
         exact_values: the exact effect of each head on the pairs that it was run on, `[pair, layer, head]`, in the
