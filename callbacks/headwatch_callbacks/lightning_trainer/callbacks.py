@@ -8,7 +8,8 @@ from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import AblationKind, Direction, SiteName
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.registry import unknown
-from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback, ProbeOptions
+from headwatch_callbacks.lightning_trainer.options import ProbeOptions
+from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
 from headwatch_callbacks.questions.ablation import Ablation
 from headwatch_callbacks.questions.attention import Attention
 from headwatch_callbacks.questions.patching import Patching

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from headwatch.scores.gradient_importance import GradientHeadImportance, normalized_by_layer
-from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback, TrainingOptions
+from headwatch_callbacks.lightning_trainer.options import TrainingOptions
+from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
 from headwatch_callbacks.lightning_trainer.ranks import sum_over_ranks
 from headwatch_callbacks.questions.question import Moment, Progress, Question
 from headwatch_callbacks.questions.result import ProbeResult

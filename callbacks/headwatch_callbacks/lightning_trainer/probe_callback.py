@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -21,36 +21,19 @@ from headwatch_callbacks.background.device import background_device, check_devic
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import Taken
 from headwatch_callbacks.checkpoints.load import saved_step
+from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import check_strategy, from_rank_zero
 from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
+from headwatch_callbacks.questions.pass_budget import check_max_overhead
+from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.run_pass import run_pass
 from headwatch_callbacks.questions.schedule import Schedule
 
 Summaries = Mapping[str, Mapping[str, float]]
-
-
-class TrainingOptions(TypedDict, total=False):
-    """The arguments that every probe takes; `ProbeCallback` says what they mean."""
-
-    every_n_train_steps: int | None
-    every_n_epochs: int | None
-    on_validation: bool
-    log_spaced: int | None
-    at_end: bool
-    model: str | None
-    record: str | Path | None
-    name: str | None
-
-
-class ProbeOptions(TrainingOptions, total=False):
-    """The arguments of a probe that can look at an untrained model too."""
-
-    before_first: bool
-    background: bool | str
 
 
 class ProbeCallback(pl.Callback):
@@ -81,6 +64,8 @@ class ProbeCallback(pl.Callback):
             `headwatch_runs` under the trainer's `default_root_dir`.
         background: True has another process on this machine's cores ask the question of a copy of the weights, or
             `"cuda:1"` on that GPU, while training goes on; see `headwatch_callbacks.background`.
+        max_overhead: the share of the training time that passes may take, such as 0.05; probes that name one share it.
+            Exact runs become fewer, then pairs, then passes are skipped. None for whole passes, whatever they take.
 
     Attributes:
         label: what tells this probe from all others of a run; with one metric, the name of its series.
@@ -106,22 +91,31 @@ class ProbeCallback(pl.Callback):
         model: str | None = None,
         record: str | Path | None = None,
         background: bool | str = False,
+        max_overhead: float | None = None,
     ) -> None:
-        if background and not self.asks_frozen_models:
+        for name, given in (("background", background), ("max_overhead", max_overhead is not None)):
+            if given and not self.asks_frozen_models:
+                raise ValueError(
+                    f"{name} can't take effect: {type(self).__name__} listens to the training's own backward pass"
+                )
+        if background and max_overhead is not None:
             raise ValueError(
-                f"background can't take effect: {type(self).__name__} listens to the training's own backward pass"
+                "max_overhead can't take effect with background, which holds up the training only for a copy: give one"
             )
+        check_max_overhead(max_overhead)
         self.question, self.label = question, question.identity
         self.schedule = Schedule(
             every_n_train_steps, every_n_epochs, on_validation, log_spaced, before_first, at_end
         )
         self.model = model
         self.record = None if record is None else Path(record)
-        self.background = background
+        self.background, self.max_overhead = background, max_overhead
         self.seconds = 0.0
         self.worker_device = background_device(background)
         self._training = False
         self._network: Architecture | None = None
+        self._asked = question
+        self._budget: TrainingBudget | None = None
         self._steps_seen = 0
         self._log_spaced: tuple[int, ...] = ()
         self._probed_after: int | None = None
@@ -165,6 +159,7 @@ class ProbeCallback(pl.Callback):
         if self.schedule.log_spaced is not None:
             self._log_spaced = self.schedule.log_spaced_steps(trainer.estimated_stepping_batches)
         self._begin(trainer, pl_module)
+        self._keep_budget(trainer)
         if self.schedule.before_first and trainer.global_step == 0:
             self.put_question(trainer, pl_module, step=0)
 
@@ -176,6 +171,7 @@ class ProbeCallback(pl.Callback):
         before, self._steps_seen = self._steps_seen, trainer.global_step
         if trainer.global_step == before:
             return
+        run_of(trainer).stepped = True
         step = loss_step(trainer, batch_over=False)
         due = self.schedule.due_after_step(before, trainer.global_step, self._log_spaced)
         if due or trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
@@ -214,10 +210,10 @@ class ProbeCallback(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say where the record is."""
         run = run_of(trainer)
-        run.stop_clock()
+        run.clock.stop()
         if self is _siblings(trainer)[0] and run.folder is not None:
             rank_zero_info(
-                f"headwatch: probes took {run.share:.1%} of {run.wall:.0f} s; the record is in {run.folder}, "
+                f"headwatch: probes took {run.share:.1%} of {run.clock.wall:.0f} s; the record is in {run.folder}, "
                 f"see it with: headwatch report {run.folder}"
             )
 
@@ -235,11 +231,31 @@ class ProbeCallback(pl.Callback):
         with preserve_rng(), self._timed(run_of(trainer)):
             self._network = find_architecture(pl_module, self.model)
             self.question.prepare(self._network)
+            self._asked = _as_fast_as_the_run(trainer, self.question)
             run_of(trainer).claim(self.question.labels(self._network.sizes), self)
             run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer))
 
+    def _keep_budget(self, trainer: pl.Trainer) -> None:
+        """Plan passes by what they may take, from now on."""
+        if self.max_overhead is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        assert self._network is not None
+        sharing = [probe for probe in _siblings(trainer) if probe.max_overhead is not None]
+        self._budget = TrainingBudget.of(
+            trainer,
+            self._asked,
+            self._network,
+            max_overhead=self.max_overhead,
+            n_probes=len(sharing),
+            schedule=self.schedule,
+            log_spaced=self._log_spaced,
+        )
+        run_of(trainer).note("info", self._budget.passes.told_at_start)
+
     def _end(self, trainer: pl.Trainer) -> None:
-        self._network, self._training = None, False
+        if self._budget is not None and self._budget.passes.told_at_end is not None:
+            run_of(trainer).note("info", self._budget.passes.told_at_end)
+        self._network, self._training, self._budget = None, False, None
         if self is _siblings(trainer)[-1]:
             with preserve_rng():
                 run_of(trainer).close()
@@ -275,17 +291,30 @@ class ProbeCallback(pl.Callback):
     def _ask(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> Summaries:
         """The pass on rank 0: the summary of each of its series, none where it failed."""
         assert self._network is not None
+        at = Moment(step, trainer.current_epoch)
+        question = self._affordable(trainer, at)
+        if question is None:
+            return {}
         with PassProgress(trainer, self.label) as progress:
             answers = run_pass(
-                self.question,
+                question,
                 self._network.model,
-                Moment(step, trainer.current_epoch),
+                at,
                 run_of(trainer).write,
                 within=eval_without_trace(trainer, pl_module),
                 progress=progress,
                 failed=lambda error: self._warn_once(trainer, step, f"{type(error).__name__}: {error}"),
             )
+        if self._budget is not None:
+            self._budget.passes.answered(answers)
         return {answer.label: answer.scalars for answer in answers}
+
+    def _affordable(self, trainer: pl.Trainer, at: Moment) -> Question | None:
+        """As much of the question as the training can pay for."""
+        if self._budget is None:
+            return self._asked
+        steps, ended = trainer.global_step, not self._training
+        return self._budget.ask_within(run_of(trainer), steps=steps, spent=self.seconds, ended=ended, at=at)
 
     def _ask_in_background(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, device: torch.device
@@ -294,7 +323,7 @@ class ProbeCallback(pl.Callback):
         with autocast_of(trainer):
             precision = Precision.current(self._network.device)
         taken = run_of(trainer).background.ask(
-            self.question,
+            self._asked,
             self._network.model,
             Moment(step, trainer.current_epoch),
             device=device,
@@ -334,10 +363,14 @@ class ProbeCallback(pl.Callback):
     @contextmanager
     def _timed(self, run: Run) -> Iterator[None]:
         started = time.perf_counter()
-        yield
-        seconds = time.perf_counter() - started
-        self.seconds += seconds
-        run.seconds += seconds
+        with run.clock.holding_up():
+            yield
+        self.seconds += time.perf_counter() - started
+
+
+def _as_fast_as_the_run(trainer: pl.Trainer, question: Question) -> Question:
+    """The question itself, or under `fast_dev_run` on two pairs."""
+    return question.reduced(Plan(n_pairs=2)) if trainer.fast_dev_run else question  # type: ignore[attr-defined]
 
 
 def _siblings(trainer: pl.Trainer) -> list[ProbeCallback]:

@@ -1,7 +1,7 @@
 """What the headwatch callbacks of one Trainer share: the record, the trackers, and the time that probes took."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from headwatch.page import report
 from headwatch_callbacks.background.passes import BackgroundPasses
 from headwatch_callbacks.lightning_trainer.ranks import from_rank_zero
 from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.questions.training_clock import TrainingClock
 from headwatch_callbacks.trackers import GuardedTracker, trackers_for
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
 
@@ -25,17 +26,17 @@ class Run:
 
     Attributes:
         folder: the folder of the record; None before it is opened and under `fast_dev_run`, which writes none.
-        seconds: wall time of passes and of writing their results, since the stage started.
+        clock: how long the stage took so far, and for how long of it passes and writing their results held it up.
+        stepped: whether the stage took an optimizer step; before, there is no training time to take a share of.
         background: the passes that other processes answer.
     """
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self.seconds = 0.0
+        self.clock = TrainingClock()
+        self.stepped = False
         self._trackers: list[GuardedTracker] = []
         self._record: RunRecorder | None = None
-        self._started: float | None = None
-        self._stopped: float | None = None
         self._losses: dict[str, float] = {}
         self._last_loss_step = -1
         self._monitored: set[str] = set()
@@ -53,9 +54,10 @@ class Run:
         Raises:
             ValueError: a new run would be written into the record of another one.
         """
-        if self._started is not None and self._stopped is None:
+        if self.clock.running:
             return
-        self.seconds, self._started, self._stopped = 0.0, time.perf_counter(), None
+        self.clock.start()
+        self.stepped = False
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         fresh = trainer.state.fn == "fit" and trainer.global_step == 0
@@ -81,9 +83,10 @@ class Run:
 
     def write(self, result: ProbeResult) -> None:
         """Give a result to the record and to every tracker."""
-        self._to_record(lambda record: record.write(result))
+        counted = replace(result, overhead=self.clock.overhead if self.stepped else None)
+        self._to_record(lambda record: record.write(counted))
         for tracker in self._trackers:
-            tracker.write(result)
+            tracker.write(counted)
 
     def note(self, level: str, message: str) -> None:
         """Write something into the record that its reader should know."""
@@ -118,22 +121,13 @@ class Run:
             self._to_record(lambda record: record.scalars(step, changed))
 
     @property
-    def wall(self) -> float:
-        """Seconds since the stage started, or that it took."""
-        return 0.0 if self._started is None else (self._stopped or time.perf_counter()) - self._started
-
-    @property
     def share(self) -> float:
         """The share of the stage's wall time that the probes took, 0 to 1."""
-        return self.seconds / max(self.wall, 1e-9)
-
-    def stop_clock(self) -> None:
-        """Let `wall` stand still from now on; the first call of a stage counts."""
-        self._stopped = self._stopped or time.perf_counter()
+        return self.clock.held_up / max(self.clock.wall, 1e-9)
 
     def close(self) -> None:
         """Let every tracker send what comes at the end, with the run's report, and close the record."""
-        self.stop_clock()
+        self.clock.stop()
         self.background.close()
         written = self._write_report() if self._trackers else None
         for tracker in self._trackers:

@@ -7,6 +7,7 @@ from torch import nn
 
 from headwatch.ablation import ablate_heads
 from headwatch.effects import Effects
+from headwatch.engine.run_sweep import run_sweep
 from headwatch.estimates.target import TargetStderr
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import ABLATIONS, AblationKind
@@ -61,4 +62,7 @@ class Ablation(SweepQuestion):
 
     def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Effects | dict[str, Effects]:
         """Ablate every head."""
-        return ablate_heads(model, pairs, kind=self.kind, **options)
+        if self.reference is None:
+            return ablate_heads(model, pairs, kind=self.kind, **options)
+        metric = options.pop("metric")
+        return run_sweep(model, pairs, "z", self.kind, metric, options, reference=self.reference)

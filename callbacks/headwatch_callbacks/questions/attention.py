@@ -1,6 +1,7 @@
 """What every head attends to."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ from headwatch.interventions.arguments import whole_number
 from headwatch.model.architecture import Architecture
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.scores.attention_patterns import attention_patterns, head_scores
+from headwatch_callbacks.questions.fewer_pairs import balanced_subset, levels_of
+from headwatch_callbacks.questions.pass_plan import Plan, Spare
 from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs, Tokenizer
 from headwatch_callbacks.questions.question import QUESTIONS, Moment, Progress, Question
 from headwatch_callbacks.questions.result import AttentionFrame, ProbeResult
@@ -36,17 +39,32 @@ class Attention(Question):
         self.source = PromptSource(pairs, tokenizer)
         self.n_maps, self.seed = whole_number("n_maps", n_maps, at_least=1), seed
         self._pairs: PromptPairs | None = None
+        self._scored: PromptPairs | None = None
 
     def prepare(self, network: Architecture) -> None:
         """Read the pairs."""
-        self._pairs = self.source.read(network.sizes).to(network.device)
+        self._pairs = self._scored = self.source.read(network.sizes).to(network.device)
+
+    def spare(self, network: Architecture) -> Spare:
+        """Pairs, for the scores; the maps are always those of the same prompts."""
+        assert self._pairs is not None
+        return Spare(levels_of(len(self._pairs)))
+
+    def reduced(self, plan: Plan) -> "Attention":
+        """Scores on a fixed subset of the pairs."""
+        assert self._pairs is not None
+        reduced = copy(self)
+        if plan.n_pairs is not None and plan.n_pairs < len(self._pairs):
+            reduced._scored = balanced_subset(self._pairs, plan.n_pairs)
+        return reduced
 
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
         """Look at every head."""
         assert self._pairs is not None
+        assert self._scored is not None
         shown = self._pairs[: self.n_maps]
         maps = attention_patterns(model, shown.clean, shown.attention_mask)
-        found = head_scores(model, self._pairs.clean, self._pairs.attention_mask, seed=self.seed)
+        found = head_scores(model, self._scored.clean, self._scored.attention_mask, seed=self.seed)
         scores = {name: score.cpu() for name, score in found.as_dict().items()}
         answer = ProbeResult(
             self.probe,
@@ -56,7 +74,7 @@ class Attention(Question):
             scores=scores,
             frame=AttentionFrame(maps.float().cpu(), shown.tokens),
             scalars=_largest(scores),
-            pairs=self._pairs,
+            pairs=self._scored,
         )
         return [answer]
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from headwatch.model.architecture import Architecture, Sizes
 from headwatch.registry import Registry
+from headwatch_callbacks.questions.pass_plan import Plan, Spare
 from headwatch_callbacks.questions.result import ProbeResult
 
 Progress = Callable[[int, int], None]
@@ -30,22 +31,23 @@ class Moment:
 class Question(ABC):
     """One question, which knows the prompts that it is about and no trainer.
 
-    Example:
-        >>> from headwatch_callbacks.questions.result import ProbeResult
-        >>> class Copying(Question):
-        ...     probe = asked = "copying"
-        ...     def measure(self, model, at, progress):
-        ...         scores = {"copying": hw.copying_scores(model)}
-        ...         return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores)]
-        >>> trainer = L.Trainer(callbacks=[ProbeCallback(Copying(), every_n_epochs=1)])
-        >>> trainer.fit(module, data)
-        >>> hw.Record.read(record_folder(trainer)).scores[-1].label
-        'copying'
+        Example:
+            >>> from headwatch_callbacks.questions.pass_plan import Plan, Spare
+    from headwatch_callbacks.questions.result import ProbeResult
+            >>> class Copying(Question):
+            ...     probe = asked = "copying"
+            ...     def measure(self, model, at, progress):
+            ...         scores = {"copying": hw.copying_scores(model)}
+            ...         return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores)]
+            >>> trainer = L.Trainer(callbacks=[ProbeCallback(Copying(), every_n_epochs=1)])
+            >>> trainer.fit(module, data)
+            >>> hw.Record.read(record_folder(trainer)).scores[-1].label
+            'copying'
 
-    Subclasses say what is asked (`asked`), read what they need (`prepare`) and ask it (`measure`).
+        Subclasses say what is asked (`asked`), read what they need (`prepare`) and ask it (`measure`).
 
-    Args:
-        name: what tells this question from another one that asks the same, such as the prompts' name.
+        Args:
+            name: what tells this question from another one that asks the same, such as the prompts' name.
     """
 
     probe: ClassVar[str]
@@ -78,6 +80,14 @@ class Question(ABC):
             FileNotFoundError: there is no such file of prompts.
             ValueError: prompts or options that can't be used.
         """
+
+    def spare(self, network: Architecture) -> Spare:
+        """What can be left out of it where a training can't pay for it, once it is prepared; nothing by default."""
+        return Spare()
+
+    def reduced(self, plan: Plan) -> "Question":
+        """The same question with some of that left out."""
+        return self
 
     @abstractmethod
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:

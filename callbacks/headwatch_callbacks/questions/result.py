@@ -38,6 +38,7 @@ class ProbeResult:
         frame: attention maps.
         scalars: the few numbers that summarise the pass, such as the metric on the `clean` prompts.
         pairs: the prompt pairs that the pass looked at.
+        overhead: the share of the training time that passes had taken up to here; None where nobody counted.
     """
 
     probe: str
@@ -50,3 +51,4 @@ class ProbeResult:
     frame: AttentionFrame | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
     pairs: PromptPairs | None = None
+    overhead: float | None = None

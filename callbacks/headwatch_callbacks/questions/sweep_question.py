@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,6 +14,7 @@ from headwatch.effects.measured import MeasuredCells
 from headwatch.estimates.allocate import PILOT
 from headwatch.estimates.estimate import estimate_heads
 from headwatch.estimates.least_budget import least_budget
+from headwatch.estimates.reference import takes_means
 from headwatch.estimates.target import TargetStderr, check_least
 from headwatch.interventions.arguments import heads as heads_of
 from headwatch.interventions.arguments import indices
@@ -21,7 +23,9 @@ from headwatch.interventions.spec import make_spec
 from headwatch.metrics import get_metrics
 from headwatch.model.architecture import Architecture, Sizes
 from headwatch.prompts.pairs import PromptPairs
-from headwatch_callbacks.questions.estimate import Estimate
+from headwatch_callbacks.questions.estimate import Estimate, cannot_be_estimated
+from headwatch_callbacks.questions.fewer_pairs import balanced_subset, levels_of
+from headwatch_callbacks.questions.pass_plan import Plan, Spare
 from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs, Tokenizer
 from headwatch_callbacks.questions.question import Moment, Progress, Question
 from headwatch_callbacks.questions.result import ProbeResult
@@ -65,6 +69,7 @@ class SweepQuestion(Question):
         self._checked = Options.of(self.options)
         self.estimate.check(self.site, self._checked)
         self._pairs: PromptPairs | None = None
+        self._all_pairs: PromptPairs | None = None  # where only some are asked about
 
     @property
     @abstractmethod
@@ -116,9 +121,41 @@ class SweepQuestion(Question):
         found: Mapping[str, MeasuredCells] = ask(model, self._pairs, **options)
         return [self._answer(metric, effects, at) for metric, effects in found.items()]
 
+    def spare(self, network: Architecture) -> Spare:
+        """Exact runs, where heads are asked for, and pairs."""
+        assert self._pairs is not None
+        levels = levels_of(len(self._pairs))
+        if cannot_be_estimated(self.site, self._checked) is not None or levels[-1] <= PILOT:
+            return Spare(levels)
+        metric = None if self.metric is None else _as_list(self.metric)
+        sweep = make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
+        least = tuple(
+            least_budget(network, balanced_subset(self._pairs, n), sweep, self.replaced_by) for n in levels
+        )
+        n_estimates, own = len(sweep.metrics), self.estimate
+        whole = n_estimates * (own.budget or 1.0) if own.wanted else 1.0
+        return Spare(levels, least, n_estimates, whole)
+
+    def reduced(self, plan: Plan) -> "SweepQuestion":
+        """On a fixed subset of the pairs, balanced over tasks, or with fewer exact runs."""
+        assert self._pairs is not None
+        reduced = copy(self)
+        if plan.n_pairs is not None and plan.n_pairs < len(self._pairs):
+            reduced._pairs, reduced._all_pairs = balanced_subset(self._pairs, plan.n_pairs), self._pairs
+        if plan.budget is not None:
+            reduced.estimate = Estimate(plan.budget, self.estimate.target_stderr)
+        elif len(reduced._pairs or ()) <= PILOT:
+            reduced.estimate = Estimate()
+        return reduced
+
     def _ask_estimates(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Any:
         asked: Any = {"kind": self.replaced_by, "site": self.site, **vars(self.estimate)}
-        return estimate_heads(model, pairs, **asked, **options)
+        return estimate_heads(model, pairs, **asked, reference=self.reference, **options)
+
+    @property
+    def reference(self) -> PromptPairs | None:
+        """All pairs, where only some are asked about and means are written: those of a few are another question."""
+        return self._all_pairs if takes_means(self.replaced_by) else None
 
     def _answer(self, metric: str, effects: MeasuredCells, at: Moment) -> ProbeResult:
         return ProbeResult(

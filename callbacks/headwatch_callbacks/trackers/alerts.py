@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 from headwatch.cell_names import how_many
-from headwatch.record.comparison import Comparison, comparison
-from headwatch.record.effect_entry import EffectEntry
-from headwatch.record.from_effects import entry_of, per_pair_of
-from headwatch.record.per_pair import PerPair
+from headwatch.record.comparison import Comparison
+from headwatch_callbacks.questions.changes import PassChanges
 from headwatch_callbacks.questions.result import ProbeResult
 
 _NAMED = 5  # heads
@@ -29,36 +27,14 @@ class ChangeAlerts:
     """Compares each pass with the one before of its series, on the same pairs."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[EffectEntry, PerPair]] = {}
+        self._changes = PassChanges()
         self._compared: dict[str, int] = {}
         self._by_chance: dict[str, float] = {}
 
     def alert(self, result: ProbeResult) -> Alert | None:
-        """The alert that a pass is worth; None for the first of a series, and where nothing changed but by noise.
-
-        Not compared are passes without pairs, those of so many values that a record keeps none, and those that have
-        no pairs in common with the one before.
-        """
-        if result.effects is None or result.pairs is None:
-            return None
-        values = per_pair_of(result.effects, result.pairs)
-        if not values.kept:
-            return None
-        entry = entry_of(
-            result.effects,
-            step=result.step,
-            epoch=result.epoch,
-            probe=result.probe,
-            label=result.label,
-            seconds=result.seconds,
-        )
-        before = self._last.get(result.label)
-        self._last[result.label] = (entry, values)
-        if before is None:
-            return None
-        try:
-            change = comparison(before[0], entry, before[1], values)
-        except ValueError:  # an alert less, while numbers and pictures go on
+        """The alert that a pass is worth; None where nothing changed but by noise, or it couldn't be compared."""
+        change = self._changes.since_last(result)
+        if change is None:
             return None
         self._count(result.label, change)
         return self._of(change) if change.significant().any() else None

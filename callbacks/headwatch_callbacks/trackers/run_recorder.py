@@ -23,17 +23,23 @@ class RunRecorder(Tracker):
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self._writer = RecordWriter(folder, name=folder.name, model=asdict(sizes))
-        self._described: set[str] = set()
+        self._described: dict[str, int] = {}
 
     def write(self, result: ProbeResult) -> None:
-        """Append one pass; the first one of a series also brings the prompts that it is about."""
+        """Append one pass; the first one of a series, and one of more pairs, bring the prompts that it is about."""
         at = (result.step, result.epoch)
-        if result.pairs is not None and result.label not in self._described:
+        if result.pairs is not None and len(result.pairs) > self._described.get(result.label, 0):
             self._writer.prompts(result.pairs, result.label)
-            self._described.add(result.label)
+            self._described[result.label] = len(result.pairs)
         if result.effects is not None:
             self._writer.effects(
-                *at, result.probe, result.label, result.effects, result.seconds, pairs=result.pairs
+                *at,
+                result.probe,
+                result.label,
+                result.effects,
+                result.seconds,
+                pairs=result.pairs,
+                overhead=result.overhead,
             )
         if result.scores:
             self._writer.scores(*at, result.label, result.scores, result.seconds)

@@ -33,6 +33,7 @@ def run_sweep(
     *,
     sets: Sequence[Any] | None = None,
     paths: Paths | None = None,
+    reference: PromptPairs | None = None,
 ) -> Effects | dict[str, Effects]:
     """The effects of replacing a site, unit by unit.
 
@@ -45,6 +46,7 @@ def run_sweep(
         options: those of `SweepOptions` that differ from their defaults.
         sets: heads that are replaced together, in place of one by one.
         paths: who alone sees what is replaced.
+        reference: the prompts that means are taken over; None for the clean prompts of all pairs.
 
     Raises:
         ValueError: a bad argument, or pairs that do not fit the model or the question.
@@ -63,7 +65,8 @@ def run_sweep(
         groups = [spec.metrics] if chosen.engine == "hooks" else read_together(pairs, spec.metrics)
         ticks, found = Ticks(chosen.progress, len(pairs), len(groups)), dict[str, Effects]()
         started = time.perf_counter()
-        values = AblationValues.of(hooked, pairs, spec, kind, chosen)
+        means_of = None if reference is None else reference.to(hooked.architecture.device)
+        values = AblationValues.of(hooked, pairs, spec, kind, chosen, means_of)
         for metrics in groups:
             sweep = replace(spec, metrics=metrics)
             found |= _effects(SweepRun(hooked, pairs, sweep, kind, chosen, values, ticks), started)

@@ -6,6 +6,11 @@ from headwatch.prompts.pairs import PromptPairs
 _WITH_MEANS = ("mean", "position_mean")
 
 
+def takes_means(kind: str) -> bool:
+    """Whether what is written are means over prompts."""
+    return kind in _WITH_MEANS
+
+
 def check_reference(
     reference: PromptPairs | None, kind: str, pairs: PromptPairs, network: Architecture
 ) -> PromptPairs | None:
@@ -16,7 +21,7 @@ def check_reference(
     """
     if reference is None:
         return None
-    if kind not in _WITH_MEANS:
+    if not takes_means(kind):
         raise ValueError(
             f"reference= has no effect with kind={kind!r}: only {' and '.join(_WITH_MEANS)} take means"
         )

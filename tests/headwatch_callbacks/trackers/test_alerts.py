@@ -70,7 +70,7 @@ def test_a_sweep_of_more_values_than_a_record_keeps_is_left_out():
     alerts = ChangeAlerts()
     for step in (0, 1):
         assert alerts.alert(ProbeResult("p", "p", step, 0, effects=found, pairs=random_pairs(64))) is None
-    assert alerts._last == {}
+    assert alerts._compared == {}
 
 
 def test_other_pairs_are_not_compared():
