@@ -7,6 +7,7 @@ after step k stands at x = k, where this Trainer writes that step's loss.
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from headwatch.page import report
 from headwatch_callbacks.background.device import check_device
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import BackgroundPasses, Taken
+from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
 from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
+from headwatch_callbacks.questions.pass_budget import PassBudget
 from headwatch_callbacks.questions.question import Moment
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.questions.run_pass import run_pass
+from headwatch_callbacks.questions.training_clock import TrainingClock
 from headwatch_callbacks.trackers.guarded import GuardedTracker
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
 from headwatch_callbacks.trackers.settings import Trackers
@@ -36,7 +40,7 @@ class HeadwatchCallback(TrainerCallback):
 
     Args:
         probes: `HeadAblation`, `ActivationPatching`, `AttentionMaps` or any question as a `ProbeCallback`, each with
-            its schedule, and in the `background` where it says so.
+            its schedule, in the `background` or within `max_overhead` where it says so.
         record: the folder of the run's record, and of the report at the end; an existing one is added to.
         trackers: what wandb is sent beyond one map a pass, where the Trainer reports to it.
 
@@ -59,6 +63,10 @@ class HeadwatchCallback(TrainerCallback):
         self._failed: set[str] = set()
         self._background = BackgroundPasses(self._write, self._note, warnings.warn)
         self._training = False
+        self._clock = TrainingClock()
+        self._stepped = False
+        self._budgets: dict[str, TrainingBudget] = {}
+        self._spent: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"HeadwatchCallback({self.probes}, {str(self.folder)!r})"
@@ -81,8 +89,9 @@ class HeadwatchCallback(TrainerCallback):
             check_device(probe.worker_device)
         if not state.is_world_process_zero:
             return
-        self._training = True
-        with preserve_rng():
+        self._training, self._stepped, self._spent = True, False, {}
+        self._clock.start()
+        with preserve_rng(), self._clock.holding_up():
             self._network = find_architecture(kwargs["model"])
             for probe in self.probes:
                 probe.question.prepare(self._network)
@@ -93,6 +102,8 @@ class HeadwatchCallback(TrainerCallback):
                 self._trackers.append(
                     GuardedTracker(WandbTracker(WandbRun(), self.settings, "train/global_step"), "wandb")
                 )
+        with preserve_rng(), self._clock.holding_up():
+            self._keep_budgets(state)
         first = [probe for probe in self.probes if probe.schedule.before_first and state.global_step == 0]
         self._run(first, state)
 
@@ -100,6 +111,7 @@ class HeadwatchCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Probe after an optimizer step that is due."""
+        self._stepped = True
         if self._background.has_answer():
             with preserve_rng():
                 self._background.collect()
@@ -142,23 +154,29 @@ class HeadwatchCallback(TrainerCallback):
         self._run([probe for probe in self.probes if probe.schedule.at_end], state)
         if not self._trackers:
             return
+        self._clock.stop()
         with preserve_rng():
+            for budget in self._budgets.values():
+                if budget.passes.told_at_end is not None:
+                    self._note("info", budget.passes.told_at_end)
             record, *trackers = self._trackers
             record.finish()
             written = self._report()
             for tracker in trackers:
                 tracker.finish(written)
-        self._trackers, self._network = [], None
+        self._trackers, self._network, self._budgets = [], None, {}
 
     def _run(self, probes: Sequence[ProbeCallback], state: TrainerState) -> None:
         """One pass of each probe that has none at this step yet; on the first process only."""
         for probe in probes if self._network is not None else ():
             if self._last.get(probe.label) == state.global_step:
                 continue
-            with preserve_rng():
+            held_up = self._clock.held_up
+            with preserve_rng(), self._clock.holding_up():
                 taken = self._ask_in_background(probe, _moment(state))
                 if taken is Taken.NOT_HERE:
                     self._pass(probe, _moment(state))
+            self._spent[probe.label] = self._spent.get(probe.label, 0.0) + self._clock.held_up - held_up
             if taken is not Taken.SKIPPED:
                 self._last[probe.label] = state.global_step
 
@@ -177,14 +195,34 @@ class HeadwatchCallback(TrainerCallback):
 
     def _pass(self, probe: ProbeCallback, at: Moment) -> None:
         assert self._network is not None
-        run_pass(
-            probe.question,
+        budget, question = self._budgets.get(probe.label), probe.question
+        if budget is not None:
+            spent, ended = self._spent.get(probe.label, 0.0), not self._training
+            within = budget.ask_within(self._clock, steps=at.step, spent=spent, ended=ended, at=at)
+            if within is None:
+                return
+            question = within
+        answers = run_pass(
+            question,
             self._network.model,
             at,
             self._write,
             within=eval_mode(self._network.model),
             failed=lambda error: self._warn_once(probe.label, repr(error)),
         )
+        if budget is not None:
+            budget.passes.answered(answers)
+
+    def _keep_budgets(self, state: TrainerState) -> None:
+        """Plan the passes of probes with a `max_overhead` by what they may take, from now on."""
+        assert self._network is not None
+        sharing = [probe for probe in self.probes if probe.max_overhead is not None]
+        for probe in sharing:
+            assert probe.max_overhead is not None
+            passes = PassBudget(probe.question, self._network, probe.max_overhead, len(sharing))
+            steps = probe.schedule.log_spaced_steps(state.max_steps)
+            self._budgets[probe.label] = TrainingBudget(passes, probe.schedule, steps, state.max_steps)
+            self._note("info", passes.told_at_start)
 
     def _check_labels(self, of_probes: Sequence[tuple[str, ...]]) -> None:
         """Refuse two probes that write one series."""
@@ -193,8 +231,9 @@ class HeadwatchCallback(TrainerCallback):
             raise ValueError(f"two probes write one series ({', '.join(labels)}): tell them apart with name=")
 
     def _write(self, result: ProbeResult) -> None:
+        counted = replace(result, overhead=self._clock.overhead if self._stepped else None)
         for tracker in self._trackers:
-            tracker.write(result)
+            tracker.write(counted)
 
     def _note(self, level: str, message: str) -> None:
         self._trackers[0].attempt(partial(self._record.note, level, message))

@@ -1,20 +1,20 @@
-"""What Lightning tells a probe's budget: how far the training is, and how long it took so far."""
+"""What a trainer tells a probe's budget: how far the training is, and how long it took so far."""
 
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
 
 from headwatch.model.architecture import Architecture
-from headwatch_callbacks.lightning_trainer.trainer_run import Run
 from headwatch_callbacks.questions.overhead_controller import Situation
 from headwatch_callbacks.questions.pass_budget import PassBudget
 from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.schedule import Schedule
+from headwatch_callbacks.questions.training_clock import TrainingClock
 
 
 @dataclass(frozen=True)
 class TrainingBudget:
-    """One probe's budget in one `fit`.
+    """One probe's budget in one training.
 
     Attributes:
         passes: what plans the passes.
@@ -40,24 +40,26 @@ class TrainingBudget:
         schedule: Schedule,
         log_spaced: tuple[int, ...],
     ) -> "TrainingBudget":
-        """That of a training which begins; on every rank."""
+        """That of a `fit` which begins; on every rank."""
         steps = trainer.estimated_stepping_batches
         last_step = int(steps) if steps != float("inf") else None
         passes = PassBudget(question, network, max_overhead, n_probes)
         return cls(passes, schedule, log_spaced, last_step)
 
-    def ask_within(self, run: Run, *, steps: int, spent: float, ended: bool, at: Moment) -> Question | None:
+    def ask_within(
+        self, clock: TrainingClock, *, steps: int, spent: float, ended: bool, at: Moment
+    ) -> Question | None:
         """The question, with as much of it left out as has to be; None where this pass is skipped.
 
         Args:
-            run: the training.
+            clock: how long the training took.
             steps: the optimizer steps that were taken.
             spent: seconds that this probe held the training up for.
             ended: whether there will be no more steps.
             at: when this is.
         """
         is_last = ended or steps == self.last_step
-        situation = Situation(run.clock.trained, spent, steps, self.last_step, is_last, self._turn(steps))
+        situation = Situation(clock.trained, spent, steps, self.last_step, is_last, self._turn(steps))
         return self.passes.ask_within(situation, at)
 
     def _turn(self, steps: int) -> float | None:

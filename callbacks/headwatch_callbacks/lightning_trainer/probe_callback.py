@@ -159,7 +159,8 @@ class ProbeCallback(pl.Callback):
         if self.schedule.log_spaced is not None:
             self._log_spaced = self.schedule.log_spaced_steps(trainer.estimated_stepping_batches)
         self._begin(trainer, pl_module)
-        self._keep_budget(trainer)
+        with preserve_rng(), self._timed(run_of(trainer)):
+            self._keep_budget(trainer)
         if self.schedule.before_first and trainer.global_step == 0:
             self.put_question(trainer, pl_module, step=0)
 
@@ -253,11 +254,11 @@ class ProbeCallback(pl.Callback):
         run_of(trainer).note("info", self._budget.passes.told_at_start)
 
     def _end(self, trainer: pl.Trainer) -> None:
-        if self._budget is not None and self._budget.passes.told_at_end is not None:
-            run_of(trainer).note("info", self._budget.passes.told_at_end)
-        self._network, self._training, self._budget = None, False, None
-        if self is _siblings(trainer)[-1]:
-            with preserve_rng():
+        with preserve_rng():
+            if self._budget is not None and self._budget.passes.told_at_end is not None:
+                run_of(trainer).note("info", self._budget.passes.told_at_end)
+            self._network, self._training, self._budget = None, False, None
+            if self is _siblings(trainer)[-1]:
                 run_of(trainer).close()
 
     def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -314,7 +315,9 @@ class ProbeCallback(pl.Callback):
         if self._budget is None:
             return self._asked
         steps, ended = trainer.global_step, not self._training
-        return self._budget.ask_within(run_of(trainer), steps=steps, spent=self.seconds, ended=ended, at=at)
+        return self._budget.ask_within(
+            run_of(trainer).clock, steps=steps, spent=self.seconds, ended=ended, at=at
+        )
 
     def _ask_in_background(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, device: torch.device
