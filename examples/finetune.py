@@ -72,12 +72,13 @@ def main(arguments: argparse.Namespace) -> None:
     length = min(arguments.length, gpt.config.n_positions)
     data = blocks(arguments.text, tokenizer, length)
     source = {"pairs": arguments.pairs, "tokenizer": tokenizer}
+    cheaply = {"every_n_train_steps": arguments.every, "max_overhead": arguments.max_overhead}
     trainer = pl.Trainer(
         max_steps=arguments.steps,
         precision=arguments.precision,
         callbacks=[
-            HeadAblation(**source, metric="logit_diff", every_n_train_steps=arguments.every),
-            ActivationPatching(**source, every_n_train_steps=arguments.every),
+            HeadAblation(**source, metric="logit_diff", **cheaply),
+            ActivationPatching(**source, **cheaply),
             AttentionMaps(**source, every_n_train_steps=arguments.every),
             GradientImportance(every_n_train_steps=max(arguments.every // 5, 1)),
         ],
@@ -102,6 +103,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pairs", type=Path, required=True, help="prompt pairs, JSON Lines")
     made.add_argument("--steps", type=int, default=500, help="optimizer steps (default: 500)")
     made.add_argument("--every", type=int, default=50, help="probe every so many steps (default: 50)")
+    made.add_argument(
+        "--max-overhead",
+        type=float,
+        default=0.05,
+        help="share of the training time that ablation and patching may take (default: 0.05)",
+    )
     made.add_argument("--length", type=int, default=256, help="tokens of a training row (default: 256)")
     made.add_argument("--batch-size", type=int, default=8, help="rows of a batch (default: 8)")
     made.add_argument("--lr", type=float, default=5e-5, help="AdamW's learning rate (default: 5e-5)")

@@ -169,7 +169,8 @@ def main(steps: int, out: Path, seed: int) -> None:
     texts = [f"{sentence.prompt(sentence.giver)} {sentence.receiver}" for sentence in sentences]
     data = DataLoader(torch.tensor(tokenizer(texts)["input_ids"]), batch_size=64, shuffle=True)  # type: ignore[arg-type]
 
-    # From here on it is anybody's Lightning script: five callbacks are all that is added to it.
+    # From here on it is anybody's Lightning script: five callbacks are all that is added to it. A training of a minute
+    # is all about its passes, which therefore have no max_overhead.
     source = {"pairs": out / "pairs.jsonl", "tokenizer": out / "tokenizer"}
     often, seldom = max(steps // 24, 1), max(steps // 12, 1)
     logger = WandbLogger(
