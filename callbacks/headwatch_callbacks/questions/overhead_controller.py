@@ -11,7 +11,7 @@ from headwatch_callbacks.questions.pass_plan import LEAST_PAIRS, Plan, Spare
 
 CALM_PAIRS = 32  # while nothing changes, a pass is skipped rather than made of fewer
 _PLANNED = 0.95  # of what may be spent
-_SLOWER = 1.2  # times the slowest of the last passes, and more where few were timed; what isn't needed is spent later
+_SLOWER = 1.2  # times the slowest of the last passes; what isn't needed of it is spent later
 _REMEMBERED = 5  # passes
 
 
@@ -55,8 +55,9 @@ class OverheadController:
     def __init__(self, limit: float, spare: Spare) -> None:
         self._limit, self._spare = _PLANNED * limit, spare
         self._levels = spare.levels or (1,)
-        self._rates: list[float] = []  # seconds of the exact sweep of one pair
-        self._overrun = 0.0
+        self._first: float | None = None  # seconds of the exact sweep of one pair, by the first pass
+        self._rates: list[float] = []  # and by later ones
+        self._rate, self._overrun = 0.0, 0.0
         self._before: tuple[int, float] | None = None
         self._began: tuple[int, float] | None = None
         self.changing: bool | None = None
@@ -65,8 +66,9 @@ class OverheadController:
         """How much of the pass that is due is asked; None where it is skipped."""
         allowance, income = self._allowance(at), self._income(at)
         self._began, self._before = self._began or (at.step, at.trained), (at.step, at.trained)
-        if not self._rates:
+        if self._first is None:
             return self._least_of_all
+        self._rate = self._expected_rate(self._first, at)
         if self.changing and not at.is_last:
             least = self._cost(self._least_of_all)
             allowance = min(allowance, max(least, allowance + income - least))
@@ -80,7 +82,11 @@ class OverheadController:
             seconds: how long it took.
             share: of the exact sweep on as many pairs, by the clock; of several estimates all together.
         """
-        self._rates = [*self._rates, seconds / (self._pairs(plan) * share)][-_REMEMBERED:]
+        rate = seconds / (self._pairs(plan) * share)
+        if self._first is None:
+            self._first = rate
+        else:
+            self._rates = [*self._rates, rate][-_REMEMBERED:]
         if plan.budget is not None:
             self._overrun = max(share / self._spare.n_estimates - plan.budget, 0.0)
 
@@ -154,6 +160,11 @@ class OverheadController:
     def _pairs(self, plan: Plan) -> int:
         return self._levels[0] if plan.n_pairs is None else plan.n_pairs
 
-    @property
-    def _rate(self) -> float:
+    def _expected_rate(self, first: float, at: Situation) -> float:
+        """Seconds of the exact sweep of one pair, with a margin that is larger where few passes were timed.
+
+        The first pass, which takes longer by what is done only once, counts until another was timed.
+        """
+        if not self._rates:
+            return (_SLOWER + at.is_last) * first
         return (_SLOWER + 1 / len(self._rates)) * max(self._rates)

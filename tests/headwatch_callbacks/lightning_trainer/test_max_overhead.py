@@ -9,6 +9,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import headwatch as hw
+from headwatch.model.find import find_architecture
 from headwatch_callbacks import (
     ActivationPatching,
     AttentionMaps,
@@ -18,10 +19,12 @@ from headwatch_callbacks import (
     record_folder,
 )
 from headwatch_callbacks.hf_trainer import HeadwatchCallback
-from headwatch_callbacks.questions import Ablation
+from headwatch_callbacks.questions import Ablation, Moment
 from headwatch_callbacks.questions.attention import Attention
 from headwatch_callbacks.questions.fewer_pairs import balanced_subset
+from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.patching import Patching
+from headwatch_callbacks.questions.run_pass import no_progress
 from tests.headwatch_callbacks.training import (
     QUIET,
     Counting,
@@ -220,11 +223,6 @@ def test_a_subset_is_balanced_over_tasks_and_within_the_larger_one():
 
 def test_means_of_a_subset_are_those_of_all_pairs():
     """Else a pass of fewer pairs would be another intervention."""
-    from headwatch.model.find import find_architecture
-    from headwatch_callbacks.questions import Moment
-    from headwatch_callbacks.questions.pass_plan import Plan
-    from headwatch_callbacks.questions.run_pass import no_progress
-
     model = tiny_gpt2()
     rows = [PAIRS.tokens.index(tokens) for tokens in balanced_subset(PAIRS, 8).tokens]
     for options in ({}, {"by_position": True}):

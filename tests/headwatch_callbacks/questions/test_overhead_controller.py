@@ -158,6 +158,22 @@ def test_a_question_without_pairs_is_asked_or_skipped():
     assert set(plans) == {Plan(), None}
 
 
+def test_a_first_pass_that_is_slow_for_once_does_not_keep_later_ones_away():
+    """10 times as slow: imports, checks, memory. Later passes are asked once it could be paid for again."""
+    controller, spent, taken = OverheadController(0.05, HEADS), 0.0, []
+    for step in range(0, 4001, 100):
+        plan = controller.plan(Situation(float(step), spent, step, 4000, step == 4000))
+        if plan is not None:
+            share = 1.0 if plan.budget is None else plan.budget
+            seconds = 0.3 * n_pairs(plan) * share * (1 if taken else 10)
+            controller.learn(plan, seconds, share)
+            spent += seconds
+            taken.append(step)
+    assert taken[1] <= 700
+    assert len(taken) > 30
+    assert spent <= 0.05 * 4000
+
+
 def test_of_several_metrics_each_pays_for_its_own_estimate():
     one, three = (
         Training(Spare(LEVELS, HEADS.least, n), pair=0.3, steps=4000).run().plans[-2].budget for n in (1, 3)
