@@ -109,7 +109,7 @@ class SweepQuestion(Question):
         metric = None if self.metric is None else _as_list(self.metric)
         sweep = make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
         if self.estimate.wanted:
-            least = least_budget(network, self._pairs, sweep, self.replaced_by)
+            least = least_budget(network, self._pairs, sweep, self.replaced_by, self._checked)
             check_least(self.estimate.budget, least, min(PILOT, len(self._pairs)), len(self._pairs))
 
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
@@ -130,7 +130,8 @@ class SweepQuestion(Question):
         metric = None if self.metric is None else _as_list(self.metric)
         sweep = make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
         least = tuple(
-            least_budget(network, balanced_subset(self._pairs, n), sweep, self.replaced_by) for n in levels
+            least_budget(network, balanced_subset(self._pairs, n), sweep, self.replaced_by, self._checked)
+            for n in levels
         )
         n_estimates, own = len(sweep.metrics), self.estimate
         whole = n_estimates * (own.budget or 1.0) if own.wanted else 1.0

@@ -13,7 +13,9 @@ from headwatch.model.hooked_model import attach
 from headwatch.prompts.pairs import PromptPairs
 
 
-def least_budget(network: Architecture, pairs: PromptPairs, sweep: Sweep, kind: str) -> float:
+def least_budget(
+    network: Architecture, pairs: PromptPairs, sweep: Sweep, kind: str, options: Options
+) -> float:
     """The smallest `budget=` that `estimate_heads` takes, as a share of the exact sweep's cost.
 
     Args:
@@ -21,10 +23,11 @@ def least_budget(network: Architecture, pairs: PromptPairs, sweep: Sweep, kind: 
         pairs: the prompt pairs.
         sweep: the exact sweep; of several metrics, the one that needs most counts.
         kind: an ablation or a patching direction.
+        options: the rest of the question.
     """
     with attach(network.model) as hooked:
         runs = [
-            SweepRun(hooked, pairs, replace(sweep, metrics=(metric,)), kind, Options(), None)
+            SweepRun(hooked, pairs, replace(sweep, metrics=(metric,)), kind, options, None)
             for metric in sweep.metrics
         ]
         return max(Estimation(HeadSweep(run), Target(), None, 0, _nobody).least for run in runs)

@@ -15,11 +15,14 @@ MODEL = tiny_gpt2()
 PAIRS = random_pairs(n=16, length=6)
 
 
+@pytest.mark.parametrize("engine", ["auto", "hooks"])
 @pytest.mark.parametrize("kind", ["zero", "mean", "noise"])
-def test_the_least_budget_is_taken_and_less_is_refused(kind):
+def test_the_least_budget_is_taken_and_less_is_refused(kind, engine):
     network = find_architecture(MODEL)
-    least = least_budget(network, PAIRS, make_spec(network, PAIRS, "z", kind, "loss", Options()), kind)
-    found = hw.estimate_heads(MODEL, PAIRS, kind=kind, metric="loss", budget=least)
+    options = Options.of({"engine": engine})
+    sweep = make_spec(network, PAIRS, "z", kind, "loss", options)
+    least = least_budget(network, PAIRS, sweep, kind, options)
+    found = hw.estimate_heads(MODEL, PAIRS, kind=kind, metric="loss", engine=engine, budget=least)
     assert (found.n_exact >= 4).all()
     with pytest.raises(ValueError, match=re.escape(f"budget={least - 0.001} is less than")):
-        hw.estimate_heads(MODEL, PAIRS, kind=kind, metric="loss", budget=least - 0.001)
+        hw.estimate_heads(MODEL, PAIRS, kind=kind, metric="loss", engine=engine, budget=least - 0.001)

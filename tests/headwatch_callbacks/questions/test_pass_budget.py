@@ -1,14 +1,16 @@
 """One probe's budget: what it learns from passes, and what it says of those that were skipped."""
 
+import pytest
 import torch
 
 from headwatch.effects import Effects
 from headwatch.model.find import find_architecture
-from headwatch_callbacks.questions import Ablation, Moment
+from headwatch_callbacks.questions import Ablation, Moment, Patching
 from headwatch_callbacks.questions.overhead_controller import Situation
 from headwatch_callbacks.questions.pass_budget import PassBudget
 from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.result import ProbeResult
+from headwatch_callbacks.questions.run_pass import no_progress
 from headwatch_callbacks.questions.training_clock import TrainingClock
 from tests.models import random_pairs, tiny_gpt2
 
@@ -47,6 +49,29 @@ def test_while_heads_change_a_pass_is_made_of_fewer_pairs_and_else_skipped():
     assert changing is not None
     assert 8 <= len(changing._pairs) < 32
     assert calm is None
+
+
+ASKED = {
+    "mean": (Ablation, {}),
+    "hooks": (Ablation, {"engine": "hooks", "layers": [1]}),
+    "resample given": (Ablation, {"kind": "resample", "given": [(0, 1)]}),
+    "several metrics": (Ablation, {"metric": ["loss", "kl"]}),
+    "denoise": (Patching, {}),
+    "noise of patterns": (Patching, {"site": "pattern", "direction": "noise"}),
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), ASKED.values(), ids=ASKED)
+def test_the_least_that_a_question_says_it_can_be_asked_for_is_taken(kind, options):
+    question = kind(PAIRS, **{"metric": "loss"} | options)
+    question.prepare(NETWORK)
+    spare = question.spare(NETWORK)
+    assert spare.levels == (64, 32, 16, 8)
+    for n_pairs, least in list(zip(spare.levels, spare.least, strict=True))[-2:]:
+        with torch.no_grad():
+            answers = question.reduced(Plan(n_pairs, least)).measure(NETWORK.model, Moment(0), no_progress)
+        assert len(answers) == spare.n_estimates
+        assert all(each.effects.n == n_pairs and each.effects.n_exact.min() >= 4 for each in answers)
 
 
 def test_a_pass_that_failed_teaches_nothing():
