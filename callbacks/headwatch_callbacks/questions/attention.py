@@ -38,33 +38,33 @@ class Attention(Question):
         super().__init__(name)
         self.source = PromptSource(pairs, tokenizer)
         self.n_maps, self.seed = whole_number("n_maps", n_maps, at_least=1), seed
-        self._pairs: PromptPairs | None = None
-        self._scored: PromptPairs | None = None
+        self.pairs: PromptPairs | None = None
+        self.scored: PromptPairs | None = None
 
     def prepare(self, network: Architecture) -> None:
         """Read the pairs."""
-        self._pairs = self._scored = self.source.read(network.sizes).to(network.device)
+        self.pairs = self.scored = self.source.read(network.sizes).to(network.device)
 
     def spare(self, network: Architecture) -> Spare:
         """Pairs, for the scores; the maps are always those of the same prompts."""
-        assert self._pairs is not None
-        return Spare(levels_of(len(self._pairs)))
+        assert self.pairs is not None
+        return Spare(levels_of(len(self.pairs)))
 
     def reduced(self, plan: Plan) -> "Attention":
         """Scores on a fixed subset of the pairs."""
-        assert self._pairs is not None
+        assert self.pairs is not None
         reduced = copy(self)
-        if plan.n_pairs is not None and plan.n_pairs < len(self._pairs):
-            reduced._scored = balanced_subset(self._pairs, plan.n_pairs)
+        if plan.n_pairs is not None and plan.n_pairs < len(self.pairs):
+            reduced.scored = balanced_subset(self.pairs, plan.n_pairs)
         return reduced
 
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
         """Look at every head."""
-        assert self._pairs is not None
-        assert self._scored is not None
-        shown = self._pairs[: self.n_maps]
+        assert self.pairs is not None
+        assert self.scored is not None
+        shown = self.pairs[: self.n_maps]
         maps = attention_patterns(model, shown.clean, shown.attention_mask)
-        found = head_scores(model, self._scored.clean, self._scored.attention_mask, seed=self.seed)
+        found = head_scores(model, self.scored.clean, self.scored.attention_mask, seed=self.seed)
         scores = {name: score.cpu() for name, score in found.as_dict().items()}
         answer = ProbeResult(
             self.probe,
@@ -74,7 +74,7 @@ class Attention(Question):
             scores=scores,
             frame=AttentionFrame(maps.float().cpu(), shown.tokens),
             scalars=_largest(scores),
-            pairs=self._scored,
+            pairs=self.scored,
         )
         return [answer]
 

@@ -68,8 +68,8 @@ class SweepQuestion(Question):
         self.options: Mapping[str, Any] = dict(options)
         self._checked = Options.of(self.options)
         self.estimate.check(self.site, self._checked)
-        self._pairs: PromptPairs | None = None
-        self._all_pairs: PromptPairs | None = None  # where only some are asked about
+        self.pairs: PromptPairs | None = None
+        self.all_pairs: PromptPairs | None = None  # where only some are asked about
 
     @property
     @abstractmethod
@@ -99,38 +99,38 @@ class SweepQuestion(Question):
         """One series for each metric."""
         metrics = self._metrics
         if metrics is None:
-            pairs = self.source.read(sizes) if self._pairs is None else self._pairs
+            pairs = self.source.read(sizes) if self.pairs is None else self.pairs
             metrics = (pairs.metric,)
         return tuple(self._named(self._with(metric)) for metric in metrics)
 
     def prepare(self, network: Architecture) -> None:
         """Read the pairs, and refuse a question that can't be asked of them."""
-        self._pairs = self.source.read(network.sizes)
+        self.pairs = self.source.read(network.sizes)
         metric = None if self.metric is None else _as_list(self.metric)
-        sweep = make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
+        sweep = make_spec(network, self.pairs, self.site, self.replaced_by, metric, self._checked)
         if self.estimate.wanted:
-            least = least_budget(network, self._pairs, sweep, self.replaced_by, self._checked)
-            check_least(self.estimate.budget, least, min(PILOT, len(self._pairs)), len(self._pairs))
+            least = least_budget(network, self.pairs, sweep, self.replaced_by, self._checked)
+            check_least(self.estimate.budget, least, min(PILOT, len(self.pairs)), len(self.pairs))
 
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
         """One answer a metric."""
-        assert self._pairs is not None
-        metrics = [self._pairs.metric] if self.metric is None else _as_list(self.metric)
+        assert self.pairs is not None
+        metrics = [self.pairs.metric] if self.metric is None else _as_list(self.metric)
         options = {**self.options, "metric": metrics, "progress": progress}
         ask = self._ask_estimates if self.estimate.wanted else self.ask
-        found: Mapping[str, MeasuredCells] = ask(model, self._pairs, **options)
+        found: Mapping[str, MeasuredCells] = ask(model, self.pairs, **options)
         return [self._answer(metric, effects, at) for metric, effects in found.items()]
 
     def spare(self, network: Architecture) -> Spare:
         """Exact runs, where heads are asked for, and pairs."""
-        assert self._pairs is not None
-        levels = levels_of(len(self._pairs))
+        assert self.pairs is not None
+        levels = levels_of(len(self.pairs))
         if cannot_be_estimated(self.site, self._checked) is not None or levels[-1] <= PILOT:
             return Spare(levels)
         metric = None if self.metric is None else _as_list(self.metric)
-        sweep = make_spec(network, self._pairs, self.site, self.replaced_by, metric, self._checked)
+        sweep = make_spec(network, self.pairs, self.site, self.replaced_by, metric, self._checked)
         least = tuple(
-            least_budget(network, balanced_subset(self._pairs, n), sweep, self.replaced_by, self._checked)
+            least_budget(network, balanced_subset(self.pairs, n), sweep, self.replaced_by, self._checked)
             for n in levels
         )
         n_estimates, own = len(sweep.metrics), self.estimate
@@ -139,13 +139,13 @@ class SweepQuestion(Question):
 
     def reduced(self, plan: Plan) -> "SweepQuestion":
         """On a fixed subset of the pairs, balanced over tasks, or with fewer exact runs."""
-        assert self._pairs is not None
+        assert self.pairs is not None
         reduced = copy(self)
-        if plan.n_pairs is not None and plan.n_pairs < len(self._pairs):
-            reduced._pairs, reduced._all_pairs = balanced_subset(self._pairs, plan.n_pairs), self._pairs
+        if plan.n_pairs is not None and plan.n_pairs < len(self.pairs):
+            reduced.pairs, reduced.all_pairs = balanced_subset(self.pairs, plan.n_pairs), self.pairs
         if plan.budget is not None:
             reduced.estimate = Estimate(plan.budget, self.estimate.target_stderr)
-        elif len(reduced._pairs or ()) <= PILOT:
+        elif len(reduced.pairs or ()) <= PILOT:
             reduced.estimate = Estimate()
         return reduced
 
@@ -156,7 +156,7 @@ class SweepQuestion(Question):
     @property
     def reference(self) -> PromptPairs | None:
         """All pairs, where only some are asked about and means are written: those of a few are another question."""
-        return self._all_pairs if takes_means(self.replaced_by) else None
+        return self.all_pairs if takes_means(self.replaced_by) else None
 
     def _answer(self, metric: str, effects: MeasuredCells, at: Moment) -> ProbeResult:
         return ProbeResult(
@@ -166,7 +166,7 @@ class SweepQuestion(Question):
             at.epoch,
             effects=effects,
             scalars=summary_of(effects),
-            pairs=self._pairs,
+            pairs=self.pairs,
         )
 
     def _with(self, metric: str) -> str:

@@ -27,7 +27,7 @@ def budget_of(max_overhead=0.05, **options):
 def answer(question, step, shift, seconds=0.8):
     """A pass whose heads differ from another's by a shift and by a hundredth of the spread over pairs."""
     generator = torch.Generator().manual_seed(step)
-    pairs = question._pairs
+    pairs = question.pairs
     of_pairs = pairs.clean.sum(-1)[:, None, None] / 100  # the same for a pair at each pass
     values = of_pairs + shift + 0.01 * torch.randn(len(pairs), 3, 4, generator=generator)
     effects = Effects(values, torch.zeros(len(pairs)), None, ("layer", "head"), "z", "mean", "loss")
@@ -47,7 +47,7 @@ def third_plan(shift):
 def test_while_heads_change_a_pass_is_made_of_fewer_pairs_and_else_skipped():
     changing, calm = third_plan(5.0), third_plan(0.0)
     assert changing is not None
-    assert 8 <= len(changing._pairs) < 32
+    assert 8 <= len(changing.pairs) < 32
     assert calm is None
 
 
@@ -78,7 +78,7 @@ def test_a_pass_that_failed_teaches_nothing():
     budget = budget_of()
     for step in (0, 1):
         asked = budget.ask_within(Situation(0.0, 0.0, step), Moment(step))
-        assert (len(asked._pairs), asked.estimate.wanted) == (8, True), "still the least: nothing was timed"
+        assert (len(asked.pairs), asked.estimate.wanted) == (8, True), "still the least: nothing was timed"
         budget.answered([])
 
 
