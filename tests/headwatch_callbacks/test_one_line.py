@@ -24,7 +24,10 @@ from headwatch_callbacks.questions import Ablation
             GradientImportance(every_n_epochs=2),
             "GradientImportance('gradients', every_n_epochs=2, before_first=False)",
         ),
-        (Trackers(per_head=True), "Trackers(per_head=True, mosaic_every=5, pictures_at_full_rate=100)"),
+        (
+            Trackers(per_head=True),
+            "Trackers(per_head=True, mosaic_every=5, pictures_at_full_rate=100, alerts=False)",
+        ),
         (Ablation("pairs.jsonl", metric=["loss", "prob"]), "Ablation('ablation/z/mean/loss+prob')"),
         (
             HeadwatchCallback([AttentionMaps("p.jsonl")], "runs/mine"),
