@@ -29,11 +29,11 @@ def test_the_clean_run_costs_one_forward_and_patching_two():
     assert [gpt2_small_costs(4, 4, kind).base for kind in ("mean", "denoise")] == [1, 2]
 
 
-def test_first_order_costs_two_runs_that_are_unembedded_everywhere():
-    blocks = 12 * 12 * 768**2
-    everywhere = LENGTH * (blocks + 768 * 50257)
+@pytest.mark.parametrize(("kind", "runs"), [("mean", 2), ("denoise", 3)])
+def test_first_order_costs_a_backward_more_than_the_runs_and_runs_all_of_the_last_layer(kind, runs):
+    everywhere = 12 * LENGTH * 12 * 768**2 + 768 * 50257  # multiply-adds; unembedded at the answer alone
     forward = layers_above(SHAPE, -1, LENGTH).flops / 2
-    assert gpt2_small_costs(4, 4, "mean").first_order == pytest.approx(2 * everywhere / forward, rel=0.02)
+    assert gpt2_small_costs(12, 12, kind).first_order == pytest.approx(runs * everywhere / forward, rel=0.02)
 
 
 @pytest.mark.parametrize(("n_layers", "n_heads"), [(4, 4), (8, 8), (12, 12), (5, 3)])
