@@ -74,8 +74,9 @@ def plain(tmp_path_factory):
     return train(tmp_path_factory.mktemp("plain"))
 
 
-def test_training_is_the_same_bit_for_bit(tmp_path, plain):
-    probed = train(tmp_path, HeadwatchCallback(probes(every_n_train_steps=2), tmp_path / "run"))
+@pytest.mark.parametrize("limit", [{}, {"max_overhead": 0.9}], ids=str)
+def test_training_is_the_same_bit_for_bit(tmp_path, plain, limit):
+    probed = train(tmp_path, HeadwatchCallback(probes(every_n_train_steps=2, **limit), tmp_path / "run"))
     assert same(plain, probed)
 
 

@@ -192,6 +192,35 @@ def test_where_heads_change_there_are_more_passes_and_where_they_do_not_more_pai
     assert np.mean([n_pairs(plan) for plan in taken[1]]) < CALM_PAIRS
 
 
+def test_while_heads_change_some_of_what_there_is_is_kept_for_the_next_pass():
+    """There is twice what the least pass takes, and half of that comes in until the next: 1.5 times is spent."""
+    spent = []
+    for changing in (None, True):
+        controller = OverheadController(0.05, HEADS)
+        for plan in (controller.plan(Situation(0.0, 0.0, 0)), Plan(8, 0.5)):
+            controller.learn(plan, 0.4, 0.5)
+        controller.changing = changing
+        least = 8 * 0.5 * 0.1 * 2.2  # by the slowest pass, and a margin for what was timed once
+        earned, income = 100 * 0.05 * 0.95, 0.5 * least
+        trained = 100 + income / (0.05 * 0.95)
+        assert controller.plan(Situation(100.0, earned, 100)) is None
+        plan = controller.plan(Situation(trained, earned + income - 2 * least, 101))
+        spent.append(plan.budget * n_pairs(plan) * 0.1 * 2.2 / least)
+    assert spent == pytest.approx([2.0, 1.5])
+
+
+def test_a_budget_is_less_by_what_the_last_one_was_exceeded_by():
+    """Runs that every pair needs, say, which the clock counts and the budget doesn't."""
+    asked = []
+    for overrun in (0.0, 0.1):
+        controller = OverheadController(0.05, HEADS)
+        for plan in (controller.plan(Situation(0.0, 0.0, 0)), Plan(None, 0.25)):
+            share = plan.budget + overrun
+            controller.learn(plan, 0.1 * n_pairs(plan) * share, share)
+        asked.append(controller.plan(Situation(200.0, 0.0, 200)).budget)
+    assert asked[0] - asked[1] == pytest.approx(0.1)
+
+
 def test_something_is_left_for_the_pass_at_the_end():
     """A pass shortly before would else take all that there is."""
     controller = OverheadController(0.05, HEADS)
