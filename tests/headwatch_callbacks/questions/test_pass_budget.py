@@ -62,7 +62,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize(("kind", "options"), ASKED.values(), ids=ASKED)
-def test_the_least_that_a_question_says_it_can_be_asked_for_is_taken(kind, options):
+def test_the_least_that_a_question_says_it_can_be_asked_for_is_taken_and_less_is_not(kind, options):
     question = kind(PAIRS, **{"metric": "loss"} | options)
     question.prepare(NETWORK)
     spare = question.spare(NETWORK)
@@ -72,6 +72,8 @@ def test_the_least_that_a_question_says_it_can_be_asked_for_is_taken(kind, optio
             answers = question.reduced(Plan(n_pairs, least)).measure(NETWORK.model, Moment(0), no_progress)
         assert len(answers) == spare.n_estimates
         assert all(each.effects.n == n_pairs and each.effects.n_exact.min() >= 4 for each in answers)
+        with torch.no_grad(), pytest.raises(ValueError, match="the fewest that give an interval"):
+            question.reduced(Plan(n_pairs, least - 0.001)).measure(NETWORK.model, Moment(0), no_progress)
 
 
 def test_a_pass_that_failed_teaches_nothing():
