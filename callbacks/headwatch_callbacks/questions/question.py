@@ -31,23 +31,22 @@ class Moment:
 class Question(ABC):
     """One question, which knows the prompts that it is about and no trainer.
 
-        Example:
-            >>> from headwatch_callbacks.questions.pass_plan import Plan, Spare
-    from headwatch_callbacks.questions.result import ProbeResult
-            >>> class Copying(Question):
-            ...     probe = asked = "copying"
-            ...     def measure(self, model, at, progress):
-            ...         scores = {"copying": hw.copying_scores(model)}
-            ...         return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores)]
-            >>> trainer = L.Trainer(callbacks=[ProbeCallback(Copying(), every_n_epochs=1)])
-            >>> trainer.fit(module, data)
-            >>> hw.Record.read(record_folder(trainer)).scores[-1].label
-            'copying'
+    Example:
+        >>> from headwatch_callbacks.questions.result import ProbeResult
+        >>> class Copying(Question):
+        ...     probe = asked = "copying"
+        ...     def measure(self, model, at, progress):
+        ...         scores = {"copying": hw.copying_scores(model)}
+        ...         return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores)]
+        >>> trainer = L.Trainer(callbacks=[ProbeCallback(Copying(), every_n_epochs=1)])
+        >>> trainer.fit(module, data)
+        >>> hw.Record.read(record_folder(trainer)).scores[-1].label
+        'copying'
 
-        Subclasses say what is asked (`asked`), read what they need (`prepare`) and ask it (`measure`).
+    Subclasses say what is asked (`asked`), read what they need (`prepare`) and ask it (`measure`).
 
-        Args:
-            name: what tells this question from another one that asks the same, such as the prompts' name.
+    Args:
+        name: what tells this question from another one that asks the same, such as the prompts' name.
     """
 
     probe: ClassVar[str]
