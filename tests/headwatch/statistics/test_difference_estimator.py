@@ -108,3 +108,17 @@ def test_a_tail_that_the_runs_have_seen_too_much_of_lowers_nothing():
     exact, tail = np.random.default_rng(8).normal(size=(N, 1)), np.ones((N, 1))
     tail[:10] = 9.0
     assert estimate(only_first(exact, 10), tail=tail).tail_missed == 1
+
+
+def test_of_the_variance_within_tasks_the_larger_of_the_pooled_one_and_the_sum_of_their_own_counts():
+    draw, task_of = np.random.default_rng(9), np.repeat([0, 1], [16, 48])
+    exact = np.where(task_of == 0, 5.0, 1.0)[:, None] * draw.normal(size=(N, 50))
+    run = np.isin(np.arange(N), [0, 1, *range(16, 26)])
+    some = np.where(run[:, None], exact, np.nan)
+    left = {0: (16 / N) ** 2 / 2 * (1 - 2 / 16), 1: (48 / N) ** 2 / 10 * (1 - 10 / 48)}
+    spread = {task: exact[run & (task_of == task)].var(0, ddof=1) for task in (0, 1)}
+    own = sum(left[task] * spread[task] for task in (0, 1))
+    pooled = sum(left.values()) * (spread[0] * 1 + spread[1] * 9) / 10
+    assert (own > pooled).any()
+    assert (own < pooled).any()
+    np.testing.assert_allclose(estimate(some, task_of=task_of).of_sampling, np.maximum(own, pooled))
