@@ -129,3 +129,16 @@ def test_few_exact_runs_correct_what_bf16_is_off_by_everywhere(model, pin_speed,
     assert found.covariate_names == ("bf16",)
     assert (found.mean - exact.mean).abs().max() < 0.05
     assert (found.covariate.mean(0) - exact.mean).abs().min() > 0.4
+
+
+def test_what_it_costs_on_all_pairs_is_counted(model, pin_speed):
+    pin_speed(10.0)
+    pairs = random_pairs(24)
+    with question(model, pairs, "zero") as asked:
+        costs, bf16 = asked.costs, Bf16(asked).cost()
+    found = hw.estimate_heads(model, pairs, kind="zero", metric="logit_diff", target_stderr="exact")
+    assert found.covariate_names == ("bf16",)
+    n_exact = found.n_exact.numpy()
+    whole = 24 * (4 * costs.exact.sum() + costs.base)
+    runs = (n_exact * costs.exact[:, None]).sum() + n_exact.max() * costs.base
+    assert found.cost == pytest.approx((runs + 24 * bf16) / whole)
