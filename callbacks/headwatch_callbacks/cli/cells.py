@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headwatch.pictures.cell_map import CellMap
 
 BAR = 8
+NUMBER = 7  # such as -0.9893: digits that were cut off would be missed
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 RIGHT = ("effect", "change", "± 95%", "before", "after")
 
@@ -17,7 +18,8 @@ def new_table(title: str, caption: str, columns: list[str]) -> Table:
     """A table with these columns and one for the bar."""
     table = Table(title=title, caption=caption, title_justify="left")
     for name in columns:
-        table.add_column(name, justify="right" if name in RIGHT else "left")
+        right, number = name in RIGHT, name in RIGHT and name != "± 95%"
+        table.add_column(name, justify="right" if right else "left", min_width=NUMBER if number else None)
     table.add_column("", min_width=BAR)  # a bar that was cut short would lie about its head
     return table
 

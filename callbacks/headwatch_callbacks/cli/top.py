@@ -64,7 +64,7 @@ def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
     columns = [shown.dims[-1], "effect", "± 95%", ""]
     table = new_table(escape(f"{entry.label}, step {entry.step}"), caption, columns)
     if series is not None:
-        table.add_column("since step", justify="right", no_wrap=True)
+        table.add_column("since", justify="right", no_wrap=True)
     for name in kinds:
         table.add_column(name.replace("_", " "), justify="right", style="dim")
     cells, largest = strongest(shown, count)
@@ -125,7 +125,7 @@ def _since(series: "SeriesChangePoints", cell: tuple[int, int]) -> str:
 
 def _since_caption(series: "SeriesChangePoints") -> str:
     passes = f"{len(series.steps)} passes"
-    return f"; since: each trajectory's largest shift over {passes}, where it is more than noise, ± its 95% interval"
+    return f"; since: the step of each trajectory's largest shift over {passes}, if more than noise, ± its 95% interval"
 
 
 def _attended(record: "Record", entry: "EffectEntry") -> dict:

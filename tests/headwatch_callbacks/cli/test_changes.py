@@ -118,7 +118,7 @@ def test_events_says_which_passes_were_not_compared(record):
 def test_top_says_since_when(record):
     shown = run("top", record, "-n", 36)
     assert shown.partition("│ L2H5 │")[2].split("│")[4].strip() == "350 ± 50"
-    assert "since: each trajectory's largest shift over 10 passes" in shown
+    assert "since: the step of each trajectory's largest shift over 10 passes" in shown
     # The other heads have no shift that is more than noise.
     assert shown.count("±") <= 6
     # Before the jump there is none.
