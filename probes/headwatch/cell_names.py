@@ -24,6 +24,15 @@ def cell_name(dims: Sequence[str], places: Sequence[Place]) -> str:
     return "".join(place_name(dim, place) for dim, place in zip(dims, places, strict=True))
 
 
+def places_at(coords: Coords, index: Sequence[int]) -> tuple[Place, ...]:
+    """The layer, head and so on that an index stands for, in the order of the axes.
+
+    >>> places_at({"layer": (9, 10), "head": (0, 6)}, (0, 1))
+    (9, 6)
+    """
+    return tuple(places[at] for places, at in zip(coords.values(), index, strict=True))
+
+
 def place_name(dim: str, place: Place) -> str:
     """The name of one place of one axis: `L9`, `P3`; a set of heads is called by its heads."""
     if isinstance(place, tuple):

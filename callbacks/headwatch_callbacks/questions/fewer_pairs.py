@@ -1,7 +1,5 @@
 """Fewer pairs where all are too dear: always the same ones, balanced over tasks, the smaller set within the larger."""
 
-import numpy as np
-
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.statistics.balanced_order import balanced_order
 from headwatch_callbacks.questions.pass_plan import LEAST_PAIRS
@@ -17,5 +15,4 @@ def levels_of(n_pairs: int) -> tuple[int, ...]:
 
 def balanced_subset(pairs: PromptPairs, n_pairs: int) -> PromptPairs:
     """The first pairs of a random order in which tasks are balanced, in the order of the file."""
-    task_of = np.unique(np.array(pairs.tasks), return_inverse=True)[1]
-    return pairs[balanced_order(len(pairs), task_of)[:n_pairs].sort().values]
+    return pairs[balanced_order(len(pairs), pairs.task_numbers)[:n_pairs].sort().values]

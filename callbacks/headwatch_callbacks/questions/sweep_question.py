@@ -14,11 +14,12 @@ from headwatch.effects.measured import MeasuredCells
 from headwatch.estimates.allocate import PILOT
 from headwatch.estimates.estimate import estimate_heads
 from headwatch.estimates.least_budget import least_budget
-from headwatch.estimates.reference import takes_means
 from headwatch.estimates.target import TargetStderr, check_least
 from headwatch.interventions.arguments import heads as heads_of
 from headwatch.interventions.arguments import indices
+from headwatch.interventions.batch import Sweep
 from headwatch.interventions.options import DEFAULTS, Options, SweepSettings
+from headwatch.interventions.sites import takes_means
 from headwatch.interventions.spec import make_spec
 from headwatch.metrics import get_metrics
 from headwatch.model.architecture import Architecture, Sizes
@@ -106,8 +107,7 @@ class SweepQuestion(Question):
     def prepare(self, network: Architecture) -> None:
         """Read the pairs, and refuse a question that can't be asked of them."""
         self.pairs = self.source.read(network.sizes)
-        metric = None if self.metric is None else _as_list(self.metric)
-        sweep = make_spec(network, self.pairs, self.site, self.replaced_by, metric, self._checked)
+        sweep = self._sweep(network, self.pairs)
         if self.estimate.wanted:
             least = least_budget(network, self.pairs, sweep, self.replaced_by, self._checked)
             check_least(self.estimate.budget, least, min(PILOT, len(self.pairs)), len(self.pairs))
@@ -127,8 +127,7 @@ class SweepQuestion(Question):
         levels = levels_of(len(self.pairs))
         if cannot_be_estimated(self.site, self._checked) is not None or levels[-1] <= PILOT:
             return Spare(levels)
-        metric = None if self.metric is None else _as_list(self.metric)
-        sweep = make_spec(network, self.pairs, self.site, self.replaced_by, metric, self._checked)
+        sweep = self._sweep(network, self.pairs)
         least = tuple(
             least_budget(network, balanced_subset(self.pairs, n), sweep, self.replaced_by, self._checked)
             for n in levels
@@ -148,6 +147,11 @@ class SweepQuestion(Question):
         elif len(reduced.pairs or ()) <= PILOT:
             reduced.estimate = Estimate()
         return reduced
+
+    def _sweep(self, network: Architecture, pairs: PromptPairs) -> Sweep:
+        """The exact sweep that is asked for, or a sentence that says why there is none."""
+        metric = None if self.metric is None else _as_list(self.metric)
+        return make_spec(network, pairs, self.site, self.replaced_by, metric, self._checked)
 
     def _ask_estimates(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Any:
         asked: Any = {"kind": self.replaced_by, "site": self.site, **vars(self.estimate)}

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -11,11 +10,6 @@ from torch import Tensor
 from headwatch.cell_names import Coords, Head, counted, how_many, place_name
 from headwatch.effects.measured import MeasuredCells, array_of
 from headwatch.statistics.ratio import fieller_interval
-
-_PATCHING = ("denoise", "noise")  # the kinds that patch; all others ablate
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,7 +110,7 @@ class Effects(MeasuredCells):
     @property
     def title(self) -> str:
         """What was asked, in a few words, such as `z, mean ablation, 64 pairs`."""
-        asked = f"{self.site}, {self.kind} {'patching' if self.kind in _PATCHING else 'ablation'}"
+        asked = self._asked
         if self.receivers is not None:
             asked += f" of paths to {self._receivers}"
         estimate = "" if self.exact else ", first-order"

@@ -18,7 +18,6 @@ from headwatch.statistics.difference_estimator import (
 )
 from headwatch.statistics.spread import share_of_spread
 
-_PATCHING = ("denoise", "noise")
 _EXPLAINED = 0.8  # of the variance, below which a head is suspect
 _FEW_RUNS = 16  # too few to see a tail by, where nothing is known of the other pairs
 _FEW_PAIRS = 8.0  # that a head's spread lies in, and below an eighth of all
@@ -135,10 +134,8 @@ class EstimatedEffects(MeasuredCells):
     @property
     def title(self) -> str:
         """What was asked, in a few words, such as `z, mean ablation, estimated, 64 pairs`."""
-        asked = f"{self.site}, {self.kind} {'patching' if self.kind in _PATCHING else 'ablation'}"
-        return f"{asked}, estimated at {self.cost:.0%} of the exact cost, {how_many(self.n, 'pair')}".replace(
-            "%", " %"
-        )
+        share = f"{self.cost:.0%}".replace("%", " %")
+        return f"{self._asked}, estimated at {share} of the exact cost, {how_many(self.n, 'pair')}"
 
     @cached_property
     def _estimate(self) -> MeanEstimate:

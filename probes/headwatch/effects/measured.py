@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headwatch.cell_names import Coords, Place, cell_name, how_many
+from headwatch.cell_names import Coords, cell_name, how_many, places_at
+from headwatch.data_frame import data_frame_of_cells
 from headwatch.effects import file as effects_file
 from headwatch.pictures.cell_map import CellMap, cell_map, ranked
 from headwatch.statistics.intervals import interval, p_values
@@ -21,6 +22,8 @@ from headwatch.statistics.multiple_testing import benjamini_hochberg
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+_PATCHING = ("denoise", "noise")  # the kinds that patch; all others ablate
 
 Result = TypeVar("Result", bound="MeasuredCells")
 
@@ -152,7 +155,7 @@ class MeasuredCells(ABC):
         """
         if k < 1:
             raise ValueError(f"k={k}: give 1 or more")
-        places = [self._places(index) for index in ranked(array_of(self.mean))[:k]]
+        places = [places_at(self.coords, index) for index in ranked(array_of(self.mean))[:k]]
         return [place[0] for place in places] if len(self.dims) == 1 else places
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -161,19 +164,12 @@ class MeasuredCells(ABC):
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "to_dataframe needs pandas: pip install 'headwatch[dataframe]'"
-            ) from error
-        places = [self._places(index) for index in np.ndindex(*self.mean.shape)]
-        table: dict[str, Any] = {dim: [place[i] for place in places] for i, dim in enumerate(self.dims)}
         low, high = self.interval()
         columns = {"mean": self.mean, "stderr": self.stderr, "low": low, "high": high, "p": self.p_values()}
-        for name, values in (columns | {"significant": self.significant()}).items():
-            table[name] = values.cpu().numpy().ravel()
-        return pd.DataFrame(table)
+        columns |= {"significant": self.significant()}
+        return data_frame_of_cells(
+            self.coords, {name: found.cpu().numpy() for name, found in columns.items()}
+        )
 
     def cell_map(self) -> CellMap:
         """The effects on two axes, as pictures show them: by position, each head at its strongest one."""
@@ -245,18 +241,19 @@ class MeasuredCells(ABC):
             return "no finite effect"
         low, high = (end[found].item() for end in self.interval())
         ends = "no interval from one pair" if self.n == 1 else f"95 % interval {low:+.3g} to {high:+.3g}"
-        name = cell_name(self.dims, self._places(found))
+        name = cell_name(self.dims, places_at(self.coords, found))
         return f"strongest {name} {self.mean[found].item():+.3g}, {ends}"
+
+    @property
+    def _asked(self) -> str:
+        """The site and what replaced it, such as `z, mean ablation`."""
+        return f"{self.site}, {self.kind} {'patching' if self.kind in _PATCHING else 'ablation'}"
 
     @property
     def _freedom(self) -> Any:
         """The degrees of freedom as what the statistics take."""
         freedom = self.degrees_of_freedom
         return array_of(freedom) if isinstance(freedom, Tensor) else freedom
-
-    def _places(self, index: tuple[int, ...]) -> tuple[Place, ...]:
-        """The layer, head and so on that an index into `mean` stands for."""
-        return tuple(self.coords[dim][at] for dim, at in zip(self.dims, index, strict=True))
 
     def _like(self, *arrays: np.ndarray) -> tuple[Any, ...]:
         """Arrays as tensors like the mean."""

@@ -17,7 +17,6 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch.nn.functional import softplus
 
 from headwatch.attribution.first_order import SITES_OF_HEADS
@@ -114,8 +113,8 @@ class LastPosition(Covariate):
 
     def cost(self) -> float:
         """That of first order, and the heads at one position on runs of their own."""
-        question = self.question
-        return question.costs.first_order + question.costs.base + question.shape[1] * float(self._last.sum())
+        costs = self.question.costs
+        return costs.first_order + costs.base + float(self.question.of_each_head(costs.last).sum())
 
     def guess(self, rows: Rows) -> Guess:
         """The sum of both; where it differs from first order alone, curvature is likely elsewhere too."""
@@ -124,10 +123,6 @@ class LastPosition(Covariate):
         values = mapped(self.question, rows, exact, elsewhere)
         first_order = mapped(self.question, rows, np.zeros_like(exact), at_answer + elsewhere)
         return Guess(values, (np.abs(values - first_order) + _SHARE_OF_SIZE * np.abs(values)) ** 2)
-
-    @property
-    def _last(self) -> Float[np.ndarray, " layer"]:
-        return self.question.costs.last[list(self.question.run.sweep.layers)]
 
 
 class Bf16(Covariate):
@@ -143,9 +138,9 @@ class Bf16(Covariate):
 
     def cost(self) -> float:
         """The whole sweep, divided by how much faster it is."""
-        question = self.question
-        exact = question.costs.exact[list(question.run.sweep.layers)].sum() * question.shape[1]
-        return float(exact + question.costs.base) / speed_of_bf16(question)
+        costs = self.question.costs
+        exact = float(self.question.of_each_head(costs.exact).sum())
+        return (exact + costs.base) / speed_of_bf16(self.question)
 
     def guess(self, rows: Rows) -> Guess:
         """The effects; what rounding does is no larger for one pair than for another."""

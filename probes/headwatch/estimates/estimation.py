@@ -106,7 +106,7 @@ class Estimation:
 
     @cached_property
     def _task_of(self) -> Int[np.ndarray, " pair"]:
-        return np.unique(np.array(self.question.run.pairs.tasks), return_inverse=True)[1]
+        return self.question.run.pairs.task_numbers
 
     @cached_property
     def _order(self) -> Int[np.ndarray, " pair"]:
@@ -120,8 +120,7 @@ class Estimation:
     @cached_property
     def _per_cell(self) -> Float[np.ndarray, " cell"]:
         """One exact run's cost on one pair, in forward-equivalents."""
-        by_layer = self.question.costs.exact[list(self.question.run.sweep.layers)]
-        return np.repeat(by_layer, self.question.shape[1])
+        return self.question.of_each_head(self.question.costs.exact)
 
     @cached_property
     def least(self) -> float:

@@ -16,7 +16,7 @@ from headwatch.estimates.costs import Costs, costs_of
 from headwatch.interventions.batch import Sweep, make_batch
 from headwatch.interventions.batching import read_lengths
 from headwatch.interventions.options import Options, in_precision
-from headwatch.interventions.sites import DIRECTIONS
+from headwatch.interventions.sites import DIRECTIONS, takes_means
 
 Rows = Int[np.ndarray, " some"]
 Values = Float[np.ndarray, "some cell"]
@@ -112,12 +112,16 @@ class HeadSweep:
             changed=max(1, round(length - start)),
             plain_runs=1 + patching + bool(sweep.given),
             from_others=self.run.kind == "resample",
-            means=self.run.kind in ("mean", "position_mean"),
+            means=takes_means(self.run.kind),
             everywhere=sweep.metric.reads == "sequence",
             by_hooks=self.run.options.engine == "hooks",
             one_answer=make_batch(pairs, corrupted=False, clean_logits=None).answers_at(sweep.metrics)
             is not None,
         )
+
+    def of_each_head(self, by_layer: Float[np.ndarray, " layer"]) -> Float[np.ndarray, " cell"]:
+        """What one head costs on one pair, from its cost in each layer of the model."""
+        return np.repeat(by_layer[list(self.run.sweep.layers)], self.shape[1])
 
     def _of(self, cells: Cells | None) -> Sweep:
         """The sweep of some heads, or of all."""

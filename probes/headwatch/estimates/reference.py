@@ -1,14 +1,8 @@
 """Other prompts that means are taken over."""
 
+from headwatch.interventions.sites import KINDS_OF_MEANS, takes_means
 from headwatch.model.architecture import Architecture
 from headwatch.prompts.pairs import PromptPairs
-
-_WITH_MEANS = ("mean", "position_mean")
-
-
-def takes_means(kind: str) -> bool:
-    """Whether what is written are means over prompts."""
-    return kind in _WITH_MEANS
 
 
 def check_reference(
@@ -23,7 +17,7 @@ def check_reference(
         return None
     if not takes_means(kind):
         raise ValueError(
-            f"reference= has no effect with kind={kind!r}: only {' and '.join(_WITH_MEANS)} take means"
+            f"reference= has no effect with kind={kind!r}: only {' and '.join(KINDS_OF_MEANS)} take means"
         )
     reference.check(network.sizes)
     if kind == "position_mean" and (

@@ -33,6 +33,7 @@ SiteName = Literal[
 
 ABLATIONS: tuple[str, ...] = get_args(AblationKind)
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
+KINDS_OF_MEANS = ("mean", "position_mean")
 
 Stage = Literal["pre", "mid", "post"]
 RunPrompts = Callable[[Tensor, Tensor, tuple[str, ...]], Mapping[str, Tensor]]
@@ -84,6 +85,11 @@ def get_site(name: str) -> Site:
     if short not in SITES:
         raise unknown("site", name, SITES)
     return SITES[short]
+
+
+def takes_means(kind: str) -> bool:
+    """Whether what is written are means over prompts."""
+    return kind in KINDS_OF_MEANS
 
 
 def check_kind(kind: str, site: Site, pairs: PromptPairs) -> None:
@@ -179,7 +185,7 @@ def replacement(
     """
     if kind == "zero":
         return Replacement(fixed={layer: torch.zeros(1) for layer in layers})
-    if kind in ("mean", "position_mean"):
+    if takes_means(kind):
         return Replacement(fixed=_means(kind == "position_mean", pairs, site, layers, run, batch_size))
     return Replacement(run=derangement(len(pairs), seed))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -194,6 +195,11 @@ class PromptPairs:
     def tasks(self) -> tuple[str, ...]:
         """Each pair's task, empty where it has none."""
         return tuple(pair.task for pair in self.pairs)
+
+    @property
+    def task_numbers(self) -> Int[np.ndarray, " pair"]:
+        """Each pair's task as a number from 0 on."""
+        return np.unique(np.array(self.tasks), return_inverse=True)[1]
 
     @property
     def attention_mask(self) -> Int[Tensor, "pair position"]:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from headwatch.cell_names import Coords, Place, cell_name, how_many
+from headwatch.cell_names import Coords, Place, cell_name, how_many, places_at
+from headwatch.data_frame import data_frame_of_cells
 from headwatch.pictures.cell_map import CellMap, cell_map, ranked
 from headwatch.record.effect_entry import EffectEntry
 from headwatch.record.per_pair import PerPair
@@ -108,7 +109,7 @@ class Comparison:
         """
         if k < 1:
             raise ValueError(f"k={k}: give 1 or more")
-        return [self._places(index) for index in ranked(self.mean)[:k]]
+        return [places_at(self.coords, index) for index in ranked(self.mean)[:k]]
 
     def to_dataframe(self) -> "pd.DataFrame":
         """One row a cell: a column for each of `dims`, then before, after, mean, stderr, low, high, p, significant.
@@ -118,20 +119,10 @@ class Comparison:
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "to_dataframe needs pandas: pip install 'headwatch[dataframe]'"
-            ) from error
-        places = [self._places(index) for index in np.ndindex(*self.mean.shape)]
-        table: dict[str, Any] = {dim: [place[i] for place in places] for i, dim in enumerate(self.dims)}
         low, high = self.interval()
         columns = {"before": self.before.mean, "after": self.after.mean, "mean": self.mean}
         columns |= {"stderr": self.stderr, "low": low, "high": high, "p": self.p_values()}
-        for name, values in (columns | {"significant": self.significant()}).items():
-            table[name] = values.ravel()
-        return pd.DataFrame(table)
+        return data_frame_of_cells(self.coords, columns | {"significant": self.significant()})
 
     def cell_map(self) -> CellMap:
         """The changes on two axes, as pictures and tables show them: by position, each head at its strongest one."""
@@ -190,13 +181,9 @@ class Comparison:
             return "no finite change"
         low, high = (float(end[found]) for end in self.interval())
         tested = int((~np.isnan(self.p_values())).sum())
-        name = cell_name(self.dims, self._places(found))
+        name = cell_name(self.dims, places_at(self.coords, found))
         change = f"most {name} {float(self.mean[found]):+.3g}, 95 % interval {low:+.3g} to {high:+.3g}"
         return f"{int(self.significant().sum())} of {tested} marked, {change}"
-
-    def _places(self, index: tuple[int, ...]) -> tuple[Place, ...]:
-        """The layer, head and so on that an index into `mean` stands for."""
-        return tuple(self.coords[dim][at] for dim, at in zip(self.dims, index, strict=True))
 
 
 def comparison(before: EffectEntry, after: EffectEntry, old: PerPair, new: PerPair) -> Comparison:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwatch.cell_names import Place, cell_name
+from headwatch.cell_names import Place, cell_name, places_at
+from headwatch.data_frame import data_frame
 from headwatch.record.change_points import kept
 from headwatch.record.comparison import Comparison, comparison
 from headwatch.record.reader import Record
@@ -83,13 +84,7 @@ class Events:
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "to_dataframe needs pandas: pip install 'headwatch[dataframe]'"
-            ) from error
-        return pd.DataFrame([vars(event) for event in self.events], columns=[*Event.__dataclass_fields__])
+        return data_frame([vars(event) for event in self.events], [*Event.__dataclass_fields__])
 
 
 def events(run: Record | Path | str, *, label: str | None = None, q: float = 0.05) -> Events:
@@ -144,7 +139,7 @@ def _events(change: Comparison, q: float) -> Iterator[Event]:
     low, high = change.interval()
     where = sorted(np.argwhere(marked).tolist(), key=lambda at: -abs(change.mean[tuple(at)]))
     for index in map(tuple, where):
-        place = tuple(change.coords[dim][at] for dim, at in zip(change.dims, index, strict=True))
+        place = places_at(change.coords, index)
         numbers = (float(values[index]) for values in (change.mean, low, high, change.p_values()))
         yield Event(
             change.after.label,
