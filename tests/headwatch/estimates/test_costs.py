@@ -121,3 +121,9 @@ def test_shared_keys_cost_less():
     several_answers = costs_of(Sizes(3, 4, 2, 6, 20, 24, 40, 61), 10, 7, one_answer=False)
     assert several_answers.first_order == pytest.approx(2 * everywhere)
     assert (costs.base, costs.values) == (1, 0)
+
+
+def test_a_head_costs_what_its_own_layer_does(model):
+    pairs = random_pairs(N, LENGTH, vocab=VOCABULARY)
+    with question(model, pairs, "zero", layers=[1, 4], heads=[0, 2]) as sweep:
+        assert sweep.of_each_head(np.arange(6.0)).tolist() == [1, 1, 4, 4]
