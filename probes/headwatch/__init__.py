@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from headwatch.scores.in_context_learning import in_context_learning_score
     from headwatch.statistics.control_variate import Combined, control_variate
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "ActivationCache",
