@@ -24,7 +24,7 @@ from headwatch_callbacks.checkpoints.load import saved_step
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
-from headwatch_callbacks.lightning_trainer.ranks import check_strategy, from_rank_zero
+from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy, from_rank_zero
 from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
 from headwatch_callbacks.questions.pass_budget import check_max_overhead
@@ -146,11 +146,11 @@ class ProbeCallback(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what could never work."""
-        check_strategy(trainer)
         check_device(self.worker_device)
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
         _record_folder(trainer)
         if stage == "fit":
+            check_strategy(trainer)
             self.schedule.check(trainer.enable_validation)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -263,7 +263,7 @@ class ProbeCallback(pl.Callback):
 
     def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""
-        if self.asks_frozen_models:
+        if self.asks_frozen_models and can_evaluate(trainer):
             self._begin(trainer, pl_module)
             self.put_question(trainer, pl_module, self._evaluated_step(trainer))
 

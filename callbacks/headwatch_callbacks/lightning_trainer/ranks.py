@@ -10,26 +10,50 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 T = TypeVar("T")
 
-_WHOLE_MODEL_PER_RANK = frozenset({"SingleDeviceStrategy", "DDPStrategy"})
+_SERVED = frozenset({"SingleDeviceStrategy", "DDPStrategy"})
+# These are subclasses of the served ones, and split the model or run it on what is no torch device.
+_NOT_SERVED = frozenset({"DeepSpeedStrategy", "XLAStrategy", "SingleDeviceXLAStrategy"})
 
 
 def check_strategy(trainer: pl.Trainer) -> None:
-    """Refuse a strategy under which no process holds the whole model.
+    """Refuse to train under a strategy that passes can't be run under.
 
     Raises:
-        ValueError: a sharded strategy (FSDP, model parallel, DeepSpeed) or one that was never tried.
+        ValueError: one that splits the model over processes (FSDP, model parallel, DeepSpeed), XLA, or one that was
+            never tried.
     """
+    if not is_served(trainer):
+        raise ValueError(
+            f"headwatch can't probe a training under {type(trainer.strategy).__name__}: train on one device or with"
+            " strategy='ddp', or train without probes, save full checkpoints, and probe these with trainer.validate"
+            " or headwatch eval on one device"
+        )
+
+
+def is_served(trainer: pl.Trainer) -> bool:
+    """Whether passes can be run under a trainer's strategy."""
     # By name: the same classes exist in `lightning.pytorch` and in `pytorch_lightning`.
     names = {cls.__name__ for cls in type(trainer.strategy).__mro__}
-    if not names & _WHOLE_MODEL_PER_RANK:
-        raise ValueError(
-            f"headwatch can't probe under {type(trainer.strategy).__name__}, which may split the model over"
-            " processes: train with one device or strategy='ddp', or probe the checkpoints with trainer.validate"
-        )
+    return bool(names & _SERVED) and not names & _NOT_SERVED
+
+
+def can_evaluate(trainer: pl.Trainer) -> bool:
+    """Whether a validation or a test can probe its checkpoint; warns where it can't, and is not held up.
+
+    One device holds the whole model under any strategy.
+    """
+    if trainer.world_size == 1 or is_served(trainer):
+        return True
+    rank_zero_warn(
+        f"headwatch can't probe a model under {type(trainer.strategy).__name__} on {trainer.world_size} devices, and"
+        " this checkpoint is not probed: save it full, and validate it with Trainer(devices=1)"
+    )
+    return False
 
 
 def from_rank_zero(trainer: pl.Trainer, compute: Callable[[], T]) -> T:

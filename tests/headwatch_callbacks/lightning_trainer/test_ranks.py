@@ -1,5 +1,6 @@
 """Two processes find what one finds, and a strategy that splits the model is refused."""
 
+import importlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 
 from headwatch.record import Record
-from headwatch_callbacks.lightning_trainer.ranks import check_strategy
+from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
+from tests.headwatch_callbacks.training import Counting, Language
 
 
 def run(devices, folder, probed="probed"):
@@ -55,8 +58,43 @@ def test_nobody_waits_for_a_pass_in_the_background_until_the_end(tmp_path):
     assert all(torch.equal(probed[name], bare[name]) for name in bare)
 
 
-@pytest.mark.parametrize("name", ["FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy"])
-def test_a_strategy_that_splits_the_model_is_refused(name):
-    trainer = SimpleNamespace(strategy=type(name, (), {})())
-    with pytest.raises(ValueError, match=f"headwatch can't probe under {name}.*strategy='ddp'"):
-        check_strategy(trainer)
+def under(strategy, **settings):
+    """A trainer under a strategy that this machine can't start: the real class, without its set-up."""
+    return SimpleNamespace(strategy=object.__new__(strategy), **settings)
+
+
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fsdp.FSDPStrategy",
+        "model_parallel.ModelParallelStrategy",
+        "deepspeed.DeepSpeedStrategy",
+        "xla.XLAStrategy",
+        "single_xla.SingleDeviceXLAStrategy",
+    ],
+)
+def test_a_training_under_what_can_not_be_probed_is_refused(package, name):
+    module, _, kind = name.partition(".")
+    strategy = getattr(importlib.import_module(f"{package}.strategies.{module}"), kind)
+    with pytest.raises(ValueError, match=rf"training under {kind}: .*strategy='ddp'.*trainer\.validate"):
+        check_strategy(under(strategy))
+
+
+def test_one_device_ddp_and_what_a_user_makes_of_them_are_served():
+    for strategy in (SingleDeviceStrategy, DDPStrategy, type("Mine", (DDPStrategy,), {})):
+        check_strategy(under(strategy))
+
+
+def test_only_a_training_is_refused():
+    """A validation on one device is probed; on several it goes on without its probe, which says so."""
+    probe = Counting(every_n_train_steps=1)
+    one, two = (under(DeepSpeedStrategy, callbacks=[probe], world_size=n) for n in (1, 2))
+    with pytest.raises(ValueError, match="training under DeepSpeedStrategy"):
+        probe.setup(one, Language(), "fit")
+    probe.setup(one, Language(), "validate")
+    assert can_evaluate(one)
+    probe.setup(two, Language(), "validate")
+    with pytest.warns(UserWarning, match=r"under DeepSpeedStrategy on 2 devices.*Trainer\(devices=1\)"):
+        probe.on_test_epoch_end(two, Language())
+    assert probe.weights == []
