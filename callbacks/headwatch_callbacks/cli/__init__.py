@@ -1,6 +1,7 @@
 """The `headwatch` command line. Nothing heavy is imported before a command needs it: `--help` answers at once.
 
-Exit codes: 0 it worked, 1 it failed (the last line says why), 2 it was asked for something that makes no sense.
+Exit codes: 0 it worked, 1 it failed (the last line says why), 2 it was asked for something that makes no sense, 3 it
+worked, but lines of a record could not be read: standard error says how many, of which file and why.
 """
 
 import typer
@@ -18,7 +19,7 @@ app = typer.Typer(
     name="headwatch",
     help="See what every attention head of a GPT-2 does, while it trains or once it is frozen.\n\n"
     "A RUN is the folder in which a training's probes, or `headwatch eval`, left their record.",
-    epilog="Exit codes: 0 it worked, 1 it failed, 2 the command line makes no sense.",
+    epilog="Exit codes: 0 it worked, 1 it failed, 2 nonsense was asked for, 3 lines of a record are unreadable.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,

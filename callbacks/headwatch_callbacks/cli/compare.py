@@ -9,7 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwatch_callbacks.cli.cells import new_table, strongest, value_cells
-from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.errors import (
+    exit_if_incomplete,
+    failing_in_one_sentence,
+    refusing_usage,
+    tell_unreadable,
+)
 
 if TYPE_CHECKING:
     from headwatch.record import Comparison
@@ -44,9 +49,11 @@ def compare(
         from headwatch.record.find import only_record
 
         records = [Record.read(only_record(run)) for run in runs]
+        tell_unreadable(*records)
         other = records[1] if len(records) == 2 else None
         change = compare_passes(records[0], *steps, label=label, other=other)
     Console().print(_table(change, count))
+    exit_if_incomplete(*records)
 
 
 def _steps(runs: list[Path], before: int | None, after: int | None, at: int | None) -> tuple[int, ...]:

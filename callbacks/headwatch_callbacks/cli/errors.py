@@ -3,11 +3,17 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:
+    from headwatch.record import Record
+
+INCOMPLETE = 3  # the exit code
+SHOWN_PROBLEMS = 5
 
 
 @contextmanager
@@ -20,6 +26,28 @@ def failing_in_one_sentence() -> Iterator[None]:
             f"[bold red]headwatch:[/] {escape(str(error))}", highlight=False
         )
         raise typer.Exit(1) from error
+
+
+def tell_unreadable(*records: "Record") -> None:
+    """Say on standard error what of some records could not be read, before the rest of them is shown."""
+    for record in records:
+        if record.unreadable:
+            many = "1 line" if record.unreadable == 1 else f"{record.unreadable} lines"
+            typer.echo(
+                f"headwatch: {many} of {record.directory / 'probes.jsonl'} could not be read and what they hold is"
+                " missing here:",
+                err=True,
+            )
+        shown = record.problems[:SHOWN_PROBLEMS]
+        more = len(record.problems) - len(shown)
+        for problem in (*shown, *([f"and {more} more"] if more else [])):
+            typer.echo(f"headwatch: {problem}", err=True)
+
+
+def exit_if_incomplete(*records: "Record") -> None:
+    """End with exit code 3 where lines of the records could not be read: what was shown is not all."""
+    if any(record.unreadable for record in records):
+        raise typer.Exit(INCOMPLETE)
 
 
 @contextmanager

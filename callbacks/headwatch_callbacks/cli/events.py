@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwatch_callbacks.cli.errors import failing_in_one_sentence
+from headwatch_callbacks.cli.errors import exit_if_incomplete, failing_in_one_sentence, tell_unreadable
 
 if TYPE_CHECKING:
     from headwatch.record import Events
@@ -28,10 +28,13 @@ def events(
         from headwatch.record import events as find_events
         from headwatch.record.find import only_record
 
-        found = find_events(Record.read(only_record(run)), label=label)
+        record = Record.read(only_record(run))
+        tell_unreadable(record)
+        found = find_events(record, label=label)
     Console().print(_table(found))
     for problem in found.problems:
         typer.echo(f"headwatch: not compared: {problem}", err=True)
+    exit_if_incomplete(record)
 
 
 def _table(found: "Events") -> Table:

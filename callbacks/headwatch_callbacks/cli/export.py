@@ -7,7 +7,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headwatch_callbacks.cli.errors import failing_in_one_sentence, refusing_usage
+from headwatch_callbacks.cli.errors import (
+    exit_if_incomplete,
+    failing_in_one_sentence,
+    refusing_usage,
+    tell_unreadable,
+)
 
 
 class Format(StrEnum):
@@ -37,5 +42,8 @@ def export(
     with refusing_usage():
         chosen = choose_format(output, None if form is None else form.value)
     with failing_in_one_sentence():
-        rows = write_table(Record.read(only_record(run)), output, chosen)
+        record = Record.read(only_record(run))
+        tell_unreadable(record)
+        rows = write_table(record, output, chosen)
     Console(soft_wrap=True).print(f"{output}: {rows} rows", highlight=False)
+    exit_if_incomplete(record)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwatch_callbacks.cli.cells import new_table, strongest, value_cells
-from headwatch_callbacks.cli.errors import failing_in_one_sentence
+from headwatch_callbacks.cli.errors import exit_if_incomplete, failing_in_one_sentence, tell_unreadable
 
 if TYPE_CHECKING:
     from headwatch.pictures.cell_map import CellMap
@@ -35,10 +35,12 @@ def top(
         from headwatch.record.find import only_record
 
         record = Record.read(only_record(run))
+        tell_unreadable(record)
         latest = _latest(record, series, step)
     console = Console()
     for entry in latest:
         console.print(_table(record, entry, count))
+    exit_if_incomplete(record)
 
 
 def _latest(record: "Record", series: str | None, step: int | None) -> "list[EffectEntry]":

@@ -37,11 +37,14 @@ def _comparable(record: Record) -> list[EffectEntry]:
 
 
 def _findings(record: Record, entries: list[EffectEntry]) -> dict[str, Any]:
-    shown = replace(record, effects=tuple(entries))
+    unreadable: list[str] = []
+    passes = list(kept(record.directory, entries, unreadable))
+    shown = replace(record, effects=tuple(entry for entry, _ in passes))
     found = events(shown, q=Q)
     return {
         **question_payload(entries[0]),
-        "changes": _changes(record, entries),
+        "problems": unreadable,
+        "changes": _changes(passes),
         "shifts": _shifts(shown, entries[0].label),
         "events": [_event(event) for event in found],
         "comparisons": found.comparisons,
@@ -49,9 +52,8 @@ def _findings(record: Record, entries: list[EffectEntry]) -> dict[str, Any]:
     }
 
 
-def _changes(record: Record, entries: list[EffectEntry]) -> list[dict[str, Any]]:
+def _changes(passes: list[Pass]) -> list[dict[str, Any]]:
     """Each change with its 95 % interval and a bit per cell: whether it is more than noise."""
-    passes = list(kept(record.directory, entries, []))
     found = [_compared(passes[before], passes[after]) for before, after in which_to_compare(len(passes))]
     return [_change(change) for change in found if change is not None]
 

@@ -60,7 +60,7 @@ def maps_payload(record: Record, entry: AttentionEntry, prompts: int | None = No
     Raises:
         ValueError: the frame's file is missing or damaged.
     """
-    packed = read_packed(record.directory, entry)[:prompts]
+    packed = read_packed(record.directory, entry, record.model)[:prompts]
     heads = packed[0].shape[:2] if packed else (0, 0)
     data = zlib.compress(b"".join(maps.tobytes() for maps in packed), 9)
     shown = {"tokens": entry.tokens[:prompts], "total": len(entry.tokens)}

@@ -45,6 +45,8 @@ def read_description(directory: Path) -> Description:
         version = values.integer("format")
     except (ValueError, AttributeError, TypeError, RecursionError) as problem:
         raise ValueError(f"{file} is damaged: {problem}") from problem
+    if version < 1:
+        raise ValueError(f"{file} is damaged: 'format' must be 1 or more, not {version}")
     if version > FORMAT:
         raise ValueError(
             f"{file} is a record of format {version}, this headwatch reads up to {FORMAT}: use a newer headwatch"

@@ -125,6 +125,8 @@ class EffectEntry:
         dims = line.texts("dims")
         if len(dims) != len(shape):
             raise ValueError(f"'dims' names {len(dims)} axes and 'shape' has {len(shape)}")
+        if not all(shape) or not shape:
+            raise ValueError(f"'shape' must be one place or more on one axis or more, not {list(shape)}")
         texts: dict[str, Any] = {
             name: line.text(name) for name in ("probe", "label", "site", "kind", "metric")
         }

@@ -103,12 +103,10 @@ class AttentionEntry:
     @classmethod
     def from_json(cls, line: Fields) -> "AttentionEntry":
         """Read one JSON object; raises ValueError as `EffectEntry.from_json` does."""
-        file = line.text("file")
+        step, epoch, file = line.integer("step"), line.integer("epoch"), line.text("file")
         if not re.fullmatch(r"\d+(-\d+)?\.npz", file):
             raise ValueError(f"'file' must be a plain npz name such as '100.npz', not {file!r}")
-        return cls(
-            line.integer("step"), line.integer("epoch"), line.text("label"), file, line.text_lists("tokens")
-        )
+        return cls(step, epoch, line.text("label"), file, line.text_lists("tokens"))
 
 
 @dataclass(frozen=True)

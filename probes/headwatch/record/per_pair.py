@@ -3,7 +3,6 @@
 A cell's values are rounded to 1/1000 of its largest one, so that reading them is off by at most 0.05 % of that.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt64
 
 from headwatch.record.effect_entry import EffectEntry
+from headwatch.record.npz import Wanted, read_npz
 
 MOST_VALUES = 1_000_000  # of a pass with other cells than heads, such as one by position
 PerCell = Float[np.ndarray, "*dims"]
@@ -104,32 +104,10 @@ def read_per_pair(directory: Path, entry: EffectEntry) -> PerPair:
     file = directory / "per_pair" / entry.per_pair
     if not file.is_file():
         raise ValueError(f"{file} is missing: copy a run's whole folder, or ask for another step")
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            found = _of_arrays({name: arrays[name] for name in arrays.files})
-    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as problem:
-        raise ValueError(f"{file} cannot be read: {problem}") from problem
-    if found.exact.shape != (entry.n, *entry.mean.shape):
-        wanted = [entry.n, *entry.mean.shape]
-        raise ValueError(f"{file} holds values {list(found.exact.shape)}, its pass has {wanted}")
-    return found
-
-
-def _of_arrays(arrays: dict[str, np.ndarray]) -> PerPair:
-    exact = _unpacked(arrays, "exact")
-    covariate = _unpacked(arrays, "covariate") if "covariate" in arrays else None
-    pairs = arrays["pairs"]
-    if pairs.dtype != np.uint64 or pairs.shape != exact.shape[:1]:
-        raise ValueError(f"'pairs' is {pairs.dtype} {pairs.shape} for effects {exact.shape}")
-    if covariate is not None and covariate.shape != exact.shape:
-        raise ValueError(f"'covariate' is {covariate.shape} for effects {exact.shape}")
-    return PerPair(exact, covariate, pairs)
-
-
-def _unpacked(arrays: dict[str, np.ndarray], name: str) -> PerPairValues:
-    packed, scale = arrays[name], arrays[f"{name}_scale"]
-    if packed.dtype != np.int16 or scale.dtype != np.float32 or packed.shape[1:] != scale.shape:
-        raise ValueError(
-            f"{name!r} is {packed.dtype} {packed.shape} with a scale {scale.dtype} {scale.shape}"
-        )
-    return unpack(packed, scale)
+    cells = entry.mean.shape
+    values = {"exact": Wanted(np.int16, (entry.n, *cells)), "exact_scale": Wanted(np.float32, cells)}
+    pairs = {"pairs": Wanted(np.uint64, (entry.n,))}
+    covariate = {name.replace("exact", "covariate"): want for name, want in values.items()}
+    found = read_npz(file, values | pairs, optional=covariate)
+    known = unpack(found["covariate"], found["covariate_scale"]) if "covariate" in found else None
+    return PerPair(unpack(found["exact"], found["exact_scale"]), known, found["pairs"])

@@ -4,8 +4,6 @@ A reader never waits for a writer: a last line without its end is a pass being w
 A line that cannot be understood costs that line, not the record; `Record.problems` says which and why.
 """
 
-import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +14,6 @@ from jaxtyping import Float, Int
 
 from headwatch.record.description import Description, read_description
 from headwatch.record.entries import (
-    KINDS,
     AttentionEntry,
     CheckpointEntry,
     EffectEntry,
@@ -26,7 +23,8 @@ from headwatch.record.entries import (
     ScalarEntry,
     ScoreEntry,
 )
-from headwatch.record.fields import Fields
+from headwatch.record.lines import parse
+from headwatch.record.npz import Wanted, read_npz
 from headwatch.record.packing import unpack
 
 Sizes = TypeVar("Sizes")
@@ -58,12 +56,16 @@ class Tail:
 
     Args:
         directory: the record's directory.
+
+    Attributes:
+        unreadable: how many lines so far could not be understood.
     """
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "probes.jsonl"
         self._offset = 0
         self._line = 0
+        self.unreadable = 0
         self._unknown_keys: set[tuple[str, str]] = set()
 
     def poll(self) -> tuple[list[Entry], list[str]]:
@@ -78,6 +80,7 @@ class Tail:
                     entries.append(entry)
                     problems += self._say_once(type(entry).__name__, unknown)
             except ValueError as problem:
+                self.unreadable += 1
                 problems.append(f"{self._file} line {self._line}: {problem}")
         return entries, problems
 
@@ -121,7 +124,8 @@ class Record:
         scalars: single numbers over training, by name.
         checkpoints: saved checkpoints that passes were run on, by step and name.
         notes: what the writers noted.
-        problems: a sentence for each line that could not be understood.
+        problems: a sentence for each line that could not be understood, and for each key that was left out.
+        unreadable: how many lines could not be understood.
     """
 
     directory: Path
@@ -135,6 +139,7 @@ class Record:
     checkpoints: tuple[CheckpointEntry, ...]
     notes: tuple[Note, ...]
     problems: tuple[str, ...]
+    unreadable: int = 0
 
     def __repr__(self) -> str:
         passes = self.probes
@@ -152,8 +157,9 @@ class Record:
         """
         directory = Path(directory)
         described = read_description(directory)
-        entries, problems = Tail(directory).poll()
-        return cls.of(directory, described, entries, problems)
+        tail = Tail(directory)
+        entries, problems = tail.poll()
+        return cls.of(directory, described, entries, problems, tail.unreadable)
 
     @classmethod
     def of(
@@ -162,6 +168,7 @@ class Record:
         described: Description,
         entries: Iterable[Entry],
         problems: Iterable[str],
+        unreadable: int = 0,
     ) -> "Record":
         """A record of the given entries, in the order in which they were written."""
         effects: dict[tuple[int, str], EffectEntry] = {}
@@ -199,6 +206,7 @@ class Record:
             checkpoints=tuple(checkpoints[key] for key in sorted(checkpoints)),
             notes=tuple(notes),
             problems=tuple(problems),
+            unreadable=unreadable,
         )
 
     @property
@@ -239,50 +247,29 @@ class Record:
             raise KeyError(f"no attention maps of step {step} and series {label!r}: there are steps {steps}")
         if len(found) > 1:
             raise ValueError(f"step {step} has several series, name one: {[entry.label for entry in found]}")
-        return read_frame(self.directory, found[0])
+        return read_frame(self.directory, found[0], self.model)
 
 
-def parse(line: bytes) -> tuple[Entry, tuple[str, ...]]:
-    """One line of a record, and the keys in it that no reader of its type knows.
-
-    Raises:
-        ValueError: it is not JSON, or not what its `type` promises.
-    """
-    try:
-        values = json.loads(line)
-    except RecursionError as problem:
-        raise ValueError("nested too deeply to be a record's line") from problem
-    if not isinstance(values, dict):
-        raise ValueError(f"expected a JSON object, found {line[:40].decode(errors='replace')}")
-    fields = Fields(values)
-    kind = fields.text("type")
-    if kind not in KINDS:
-        raise ValueError(f"unknown type {kind!r}: written by a newer headwatch? Known are {sorted(KINDS)}")
-    return KINDS[kind].from_json(fields), fields.unread
-
-
-def read_packed(directory: Path, entry: AttentionEntry) -> list[np.ndarray]:
+def read_packed(directory: Path, entry: AttentionEntry, model: Mapping[str, int]) -> list[np.ndarray]:
     """The packed maps of each prompt of a frame, `[layer, head, packed]`; see `packing`.
 
+    Args:
+        directory: the record's directory.
+        entry: the frame.
+        model: the model's sizes by name, which bound those of the maps.
+
     Raises:
-        ValueError: the file is missing or damaged.
+        ValueError: the file is missing or damaged, or holds other maps than the model has.
     """
-    file = directory / "attn" / entry.file
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            packed = [arrays[f"prompt{i}"] for i in range(len(entry.tokens))]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise ValueError(f"{file} cannot be read: {problem}") from problem
-    for maps, tokens in zip(packed, entry.tokens, strict=True):
-        size = len(tokens) * (len(tokens) + 1) // 2
-        if maps.dtype != np.uint8 or maps.ndim != 3 or maps.shape[-1] != size:
-            raise ValueError(f"{file} holds {maps.dtype} {maps.shape} for a prompt of {len(tokens)} tokens")
-    return packed
+    heads = (model.get("n_layers"), model.get("n_heads"))
+    sizes = [len(tokens) * (len(tokens) + 1) // 2 for tokens in entry.tokens]
+    wanted = {f"prompt{i}": Wanted(np.uint8, (*heads, size)) for i, size in enumerate(sizes)}
+    return list(read_npz(directory / "attn" / entry.file, wanted).values())
 
 
-def read_frame(directory: Path, entry: AttentionEntry) -> AttentionFrame:
-    """The attention maps of a frame; raises ValueError as `read_packed` does."""
-    return AttentionFrame(tuple(unpack(maps) for maps in read_packed(directory, entry)), entry.tokens)
+def read_frame(directory: Path, entry: AttentionEntry, model: Mapping[str, int]) -> AttentionFrame:
+    """The attention maps of a frame; arguments and errors as of `read_packed`."""
+    return AttentionFrame(tuple(unpack(maps) for maps in read_packed(directory, entry, model)), entry.tokens)
 
 
 def _series(entries: list[ScalarEntry]) -> Mapping[str, Series]:

@@ -6,12 +6,12 @@ file systems too. Appending effects of 144 heads costs under a millisecond, with
 
 import contextlib
 import itertools
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -30,8 +30,9 @@ from headwatch.record.entries import (
     ScoreEntry,
 )
 from headwatch.record.from_effects import array, entry_of, per_pair_of
+from headwatch.record.lines import line_of
+from headwatch.record.npz import check_bytes
 from headwatch.record.packing import pack
-from headwatch.record.per_pair import PerPair
 from headwatch.record.whole_file import write_whole
 
 SHOWN_PAIRS = 64  # prompts kept for showing; effects are over all pairs
@@ -50,12 +51,12 @@ class RecordWriter:
     """
 
     def __init__(self, directory: Path | str, *, name: str, model: Mapping[str, int]) -> None:
-        self.directory = Path(directory)
+        self.directory, self._model = Path(directory), dict(model)
         self.directory.mkdir(parents=True, exist_ok=True)
         write_description(self.directory, name, model)
         lines = self.directory / "probes.jsonl"
         self._file: int | None = os.open(lines, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        self._torn = _ends_in_mid_line(self._file)
+        self._between = b"\n" if _ends_in_mid_line(self._file) else b""
 
     def effects(
         self,
@@ -79,8 +80,13 @@ class RecordWriter:
             ValueError: effects on another number of pairs.
         """
         entry = entry_of(effects, step=step, epoch=epoch, probe=probe, label=label, seconds=seconds)
-        file = None if pairs is None else self._keep(step, per_pair_of(effects, pairs))
-        self._append(replace(entry, overhead=overhead, per_pair=file))
+        entry = replace(entry, overhead=overhead)
+        values = None if pairs is None else per_pair_of(effects, pairs)
+        if values is None or not values.kept:
+            self._append(entry)
+            return
+        with self._stored("per_pair", step, values.save) as name:
+            self._append(replace(entry, per_pair=name))
 
     def scores(
         self,
@@ -119,14 +125,14 @@ class RecordWriter:
             ValueError: another number of prompts than token lists, more tokens than positions, or a weight
                 outside [0, 1].
         """
-        _check_tokens(maps, tokens)
+        _check_maps(maps, tokens, self._model)
         arrays = array(maps)
         packed: dict[str, Any] = {
             f"prompt{i}": pack(arrays[i, ..., : len(row), : len(row)]) for i, row in enumerate(tokens)
         }
-        file = self._claim("attn", step)
-        write_whole(file, lambda handle: np.savez_compressed(handle, **packed))
-        self._append(AttentionEntry(step, epoch, label, file.name, tuple(tuple(row) for row in tokens)))
+        check_bytes(sum(maps.nbytes for maps in packed.values()))
+        with self._stored("attn", step, lambda handle: np.savez_compressed(handle, **packed)) as name:
+            self._append(AttentionEntry(step, epoch, label, name, tuple(tuple(row) for row in tokens)))
 
     def prompts(self, pairs: PromptPairs, label: str = "") -> None:
         """Append the first few pairs, so that a reader can show both prompts of each.
@@ -172,24 +178,28 @@ class RecordWriter:
     def _append(self, entry: Entry) -> None:
         if self._file is None:
             raise ValueError(f"the record in {self.directory} is closed")
-        line = json.dumps(entry.to_json(), separators=(",", ":"), allow_nan=False) + "\n"
+        line = line_of(entry)
         # A line that an earlier write left unfinished must not swallow this one.
-        data = (b"\n" if self._torn else b"") + line.encode()
-        self._torn = True
+        data = self._between + line
+        # What this write may leave unfinished counts for nothing, even if it lacks no more than its end.
+        self._between = b" cut off\n"
         written = os.write(self._file, data)
         if written < len(data):
             raise OSError(
                 f"only {written} of {len(data)} bytes fitted into {self.directory / 'probes.jsonl'}"
             )
-        self._torn = False
+        self._between = b""
 
-    def _keep(self, step: int, values: PerPair) -> str | None:
-        """Store the values of every pair before the line that names their file; None where there are too many."""
-        if not values.kept:
-            return None
-        file = self._claim("per_pair", step)
-        write_whole(file, values.save)
-        return file.name
+    @contextlib.contextmanager
+    def _stored(self, folder: str, step: int, save: Callable[..., object]) -> Iterator[str]:
+        """Write a file before the line that names it, and take it back where that line can't be written."""
+        file = self._claim(folder, step)
+        try:
+            write_whole(file, save)
+            yield file.name
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
 
     def _claim(self, folder: str, step: int) -> Path:
         (self.directory / folder).mkdir(exist_ok=True)
@@ -206,7 +216,10 @@ def _ends_in_mid_line(file: int) -> bool:
     return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
-def _check_tokens(maps: Tensor, tokens: Sequence[Sequence[str]]) -> None:
+def _check_maps(maps: Tensor, tokens: Sequence[Sequence[str]], model: Mapping[str, int]) -> None:
+    for axis, name in ((1, "n_layers"), (2, "n_heads")):
+        if model.get(name) not in (None, maps.shape[axis]):
+            raise ValueError(f"attention maps {list(maps.shape)} of a model with {name} {model[name]}")
     if len(tokens) != len(maps):
         raise ValueError(f"{len(maps)} prompts of attention maps came with {len(tokens)} lists of tokens")
     longest = max((len(row) for row in tokens), default=0)

@@ -266,3 +266,19 @@ def test_estimates_are_compared_by_what_both_passes_know(open_page, tmp_path):
     said = "estimate from 10 of 16 exact runs, covariates first order + last position, R² 0."
     assert said in page.locator("#tip").inner_text()
     assert "at 25% of an exact sweep's cost" in page.locator("#heads-caption").inner_text()
+
+
+def test_a_damaged_file_costs_its_pass_and_the_page_says_so(tmp_path, values):
+    run = write(tmp_path / "run", values)
+    file = run / "per_pair" / "200.npz"
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 3 : len(damaged) // 3 + 40] = bytes(40)
+    file.write_bytes(damaged)
+    [finding] = findings_payload(Record.read(run))
+    [problem] = finding["problems"]
+    assert "200.npz cannot be read" in problem
+    steps = {(change["before"], change["after"]) for change in finding["changes"]}
+    assert (0, 100) in steps
+    assert not any(200 in pair for pair in steps)
+    page = report([run], tmp_path / "out.html").read_text()
+    assert "200.npz cannot be read" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headwatch.record import CheckpointEntry, Record, RecordWriter, export
-from headwatch.record.reader import parse
+from headwatch.record.lines import parse
 
 OLD = Path(__file__).parents[2] / "data" / "record_format_1"  # written by headwatch 0.1
 FIRST = CheckpointEntry(20, "checkpoint-20", "aa" * 32)

@@ -11,8 +11,8 @@ import torch
 from headwatch.effects import Effects
 from headwatch.effects.estimated import EstimatedEffects
 from headwatch.record import Record, RecordWriter, compare, export
+from headwatch.record.lines import parse
 from headwatch.record.per_pair import read_per_pair
-from headwatch.record.reader import parse
 from tests.headwatch.record.test_per_pair import pairs_of
 
 OLD = Path(__file__).parents[2] / "data" / "record_format_1"  # written by headwatch 0.1

@@ -160,3 +160,10 @@ def test_coords_that_do_not_fit_are_refused(coords, said):
     dims, shape = (("set",), (1,)) if "set" in coords else (("layer", "head"), (2, 3))
     with pytest.raises(ValueError, match=said):
         coords_from_json(Fields({"coords": coords}), dims, shape)
+
+
+@pytest.mark.parametrize("number", [0, 99])
+def test_a_format_that_is_not_known_is_refused(old, number):
+    describe(old, format=number)
+    with pytest.raises(ValueError, match=r"run\.json is (damaged: 'format'|a record of format 99)"):
+        Record.read(old)

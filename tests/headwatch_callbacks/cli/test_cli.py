@@ -339,3 +339,52 @@ def test_eval_of_checkpoints_whose_steps_clash(pair_file, tmp_path):
     unnamed.mkdir()
     shown = run("eval", one, unnamed, "--pairs", pair_file, "-o", tmp_path / "run", code=1)
     assert "unnamed does not say its step" in shown
+
+
+def unreadable(folder, *lines):
+    with (folder / "probes.jsonl").open("a") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+    return folder
+
+
+@pytest.mark.parametrize("command", ["top", "export", "events"])
+def test_lines_that_cannot_be_read_are_said_and_the_rest_is_shown(record, tmp_path, command):
+    unreadable(record, '{"type": "effects", "step": -5}', "{")
+    more = ("-o", tmp_path / "x.csv") if command == "export" else ()
+    shown = run(command, record, *more, code=3)
+    assert f"2 lines of {record}/probes.jsonl could not be read" in shown
+    assert "line 4: 'shape' is missing" in shown
+    assert "line 5: Expecting" in shown
+    if command == "export":
+        assert len((tmp_path / "x.csv").read_text().splitlines()) == 1 + 12 * 5
+    if command == "top":
+        assert "L2H1" in shown
+
+
+def test_many_lines_that_cannot_be_read_are_counted(record):
+    shown = run("top", unreadable(record, *"{" * 30), code=3)
+    assert "30 lines of" in shown
+    assert "and 25 more" in shown
+
+
+def test_nothing_but_lines_that_cannot_be_read_is_a_failure_that_says_so(tmp_path):
+    RecordWriter(tmp_path / "run", name="run", model=SIZES).close()
+    shown = run("top", unreadable(tmp_path / "run", "{"), code=1)
+    assert "1 line of" in shown
+    assert "has no effects" in shown
+
+
+def test_a_key_that_is_not_known_is_said_and_no_failure(record):
+    shown = run("top", unreadable(record, '{"type": "note", "level": "info", "message": "x", "colour": 1}'))
+    assert "the key 'colour' is not known and was left out" in shown
+
+
+@pytest.mark.parametrize("command", ["top", "export", "events", "report", "compare"])
+def test_a_record_of_a_newer_format_is_refused(record, tmp_path, command):
+    file = record / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
+    more = {"export": ("-o", tmp_path / "x.csv"), "report": ("-o", tmp_path / "x.html")}
+    more["compare"] = ("--from", "10", "--to", "20")
+    shown = run(command, record, *more.get(command, ()), code=1)
+    assert "is a record of format 99, this headwatch reads up to 2: use a newer headwatch" in shown
+    assert not (tmp_path / "x.csv").exists()

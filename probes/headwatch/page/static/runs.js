@@ -53,6 +53,8 @@ export class Run {
   /** Take over what the effects on every pair say. @param {FindingsPayload[]} findings */
   learn(findings) {
     for (const part of findings) this.series.get(seriesKey(part))?.learn(part);
+    const unreadable = findings.flatMap((part) => part.problems);
+    this.problems = [...new Set([...this.problems, ...unreadable])];
     this.version += 1;
   }
 

@@ -98,6 +98,8 @@ export interface EstimatesPayload {
 
 /** What the effects on every pair say of a series. */
 export interface FindingsPayload extends Asked {
+  /** A sentence for each pass whose effects on every pair can't be read. */
+  problems: string[];
   changes: ChangePayload[];
   shifts: Shift[];
   events: ChangeEvent[];
