@@ -12,7 +12,7 @@ import headwatch_callbacks
 # From the ground up. A room is a file or a sub-package directly below the package.
 FLOORS = {
     "headwatch": [
-        ["cell_names", "data_frame", "lazy", "registry", "warn"],
+        ["cell_names", "data_frame", "lazy", "reading", "registry", "warn"],
         ["model", "prompts", "statistics"],
         ["pictures"],
         ["effects", "metrics", "scores", "tasks"],

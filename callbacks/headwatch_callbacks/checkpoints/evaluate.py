@@ -19,6 +19,7 @@ from headwatch.interventions.options import SweepSettings
 from headwatch.model.architecture import Sizes
 from headwatch.model.eval_mode import eval_mode
 from headwatch.model.find import find_architecture
+from headwatch.prompts.jsonl import read_lines
 from headwatch.record import CheckpointEntry, Record
 from headwatch_callbacks.checkpoints.duplicates import KnownCheckpoints
 from headwatch_callbacks.checkpoints.load import is_lightning, load_gpt2, saved_step
@@ -156,8 +157,9 @@ def pending_passes(job: EvalJob) -> list[PendingPass]:
     """What is still to be done, checkpoint by checkpoint; empty when the record holds it all.
 
     Raises:
-        ValueError: see `steps_of`; an option has a value that its question does not know; or the record has the
-            same series on other prompt pairs.
+        FileNotFoundError: there is no such file of pairs.
+        ValueError: see `steps_of`; an option has a value that its question does not know; the file of pairs is empty;
+            or the record has the same series on other prompt pairs.
     """
     questions = job.questions.questions()
     done = _done(job.record, questions)
@@ -166,6 +168,8 @@ def pending_passes(job: EvalJob) -> list[PendingPass]:
         places = tuple(place for place, steps in enumerate(done) if step not in steps)
         if places:
             todo.append(PendingPass(checkpoint, step, places))
+    if todo and isinstance(job.questions.pairs, Path):
+        read_lines(job.questions.pairs)  # before a checkpoint or a tokenizer is loaded, maybe from a hub
     return todo
 
 

@@ -39,9 +39,10 @@ def check_pair_file(
         FileNotFoundError: there is no such file.
         ValueError: the file holds no pair at all, or the tokenizer can't be loaded.
     """
+    lines = read_lines(path)  # before a hub is asked for the tokenizer
     encoder = PairEncoder(None if tokenizer is None else load_tokenizer(tokenizer), n_positions)
     problems = []
-    for number, line in read_lines(path):
+    for number, line in lines:
         try:
             _check_vocabulary(encoder.encode(parse_line(line)), d_vocab)
         except ValueError as error:

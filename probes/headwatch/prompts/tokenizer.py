@@ -7,7 +7,9 @@ adds none either.
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
+
+from headwatch.prompts.tokenizer_files import tokenizer_of
 
 TokenizerLike = PreTrainedTokenizerBase | str | Path
 
@@ -15,46 +17,14 @@ TokenizerLike = PreTrainedTokenizerBase | str | Path
 def load_tokenizer(tokenizer: TokenizerLike) -> PreTrainedTokenizerBase:
     """A tokenizer from a name on the Hugging Face hub or a folder; a tokenizer is returned as it is.
 
-    Files that are on this machine are used without asking the hub.
+    Files that are on this machine are used without asking the hub; it is asked once, for five seconds.
 
     Raises:
-        ValueError: nothing is found under that name, or the folder holds no tokenizer.
+        ValueError: nothing is found under that name, or the folder holds no tokenizer or a damaged one.
     """
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return tokenizer
-    name = str(tokenizer)
-    loaded = _load_local(name)
-    if loaded is None:
-        loaded = _load_from_hub(name)
-    if not _has_vocabulary(loaded):
-        raise ValueError(
-            f"tokenizer {name!r} has no vocabulary: its folder lacks the files that save_pretrained writes"
-        )
-    return loaded
-
-
-def _load_local(name: str) -> PreTrainedTokenizerBase | None:
-    try:
-        loaded = AutoTokenizer.from_pretrained(name, local_files_only=True)
-    except (OSError, ValueError):
-        return None
-    return loaded if _has_vocabulary(loaded) else None
-
-
-def _has_vocabulary(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """False for what a folder with a model's config and no tokenizer loads as."""
-    return len(tokenizer) > len(tokenizer.all_special_ids)
-
-
-def _load_from_hub(name: str) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ValueError(
-            f"tokenizer {name!r} is neither a tokenizer's folder on this machine nor could it be had from the "
-            f"Hugging Face hub ({reason}); give a folder written by save_pretrained, or a tokenizer"
-        ) from error
+    return tokenizer_of(str(tokenizer))
 
 
 def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

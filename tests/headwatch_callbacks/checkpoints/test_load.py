@@ -106,15 +106,55 @@ def test_files_that_are_no_checkpoint(tmp_path):
 
 def test_weights_that_do_not_fit(tmp_path, model):
     state = prefixed(model, "model.")
-    with pytest.raises(ValueError, match=r"does not fit the configuration given.*size mismatch"):
-        load_gpt2(lightning(tmp_path / "a.ckpt", state, HPARAMS | {"n_embd": 16}))
-    with pytest.raises(ValueError, match=r"beyond the configuration given, transformer.h.2"):
-        load_gpt2(lightning(tmp_path / "b.ckpt", state, HPARAMS | {"n_layer": 2}))
-    with pytest.raises(ValueError, match=r"lacks transformer.h.3"):
-        load_gpt2(lightning(tmp_path / "c.ckpt", state, HPARAMS | {"n_layer": 4}))
+    for name, stated in (("n_embd", 16), ("n_layer", 2), ("n_layer", 4), ("n_layer", 10**9), ("n_inner", 64)):
+        file = lightning(tmp_path / f"{name}-{stated}.ckpt", state, HPARAMS | {name: stated})
+        with pytest.raises(ValueError, match=rf"{file} does not fit .*: its weights have {name}") as refused:
+            load_gpt2(file)
+        assert f"which is {stated} there" in str(refused.value)
+    more = state | {"model.transformer.h.0.extra.weight": torch.ones(2)}
+    with pytest.raises(ValueError, match=r"has, beyond the hyper-parameters.*, transformer.h.0.extra.weight"):
+        load_gpt2(lightning(tmp_path / "b.ckpt", more, HPARAMS))
+    del more["model.transformer.h.0.extra.weight"], more["model.transformer.h.1.ln_1.bias"]
+    with pytest.raises(ValueError, match=r"c.ckpt lacks transformer.h.1.ln_1.bias$"):
+        load_gpt2(lightning(tmp_path / "c.ckpt", more, HPARAMS))
     adapted = state | {"model.transformer.h.0.attn.c_attn.lora_A.weight": torch.ones(2)}
     with pytest.raises(ValueError, match="holds LoRA adapters: merge them"):
         load_gpt2(lightning(tmp_path / "d.ckpt", adapted, HPARAMS))
+
+
+def test_a_folder_is_held_to_its_configuration(tmp_path, model):
+    """The library that loads it fills what is missing with chance, and says so in a log."""
+    state = model.state_dict()
+    del state["transformer.h.1.ln_1.bias"]
+    model.save_pretrained(tmp_path, state_dict=state)
+    with pytest.raises(ValueError, match=r"lacks transformer.h.1.ln_1.bias"):
+        load_gpt2(tmp_path)
+
+
+def test_output_weights_of_their_own_are_not_dropped(tmp_path, model):
+    state = model.state_dict() | {"lm_head.weight": torch.ones(61, 32)}
+    with pytest.raises(ValueError, match=r"has output weights of its own, but .* ties them"):
+        load_gpt2(lightning(tmp_path / "a.ckpt", state, HPARAMS))
+    loaded = load_gpt2(lightning(tmp_path / "b.ckpt", state, HPARAMS | {"tie_word_embeddings": False}))
+    assert (loaded.lm_head.weight == 1).all()
+    assert torch.equal(loaded.transformer.wte.weight, model.transformer.wte.weight)
+
+
+def test_a_folder_in_shards_and_one_that_was_pickled(tmp_path, model):
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    assert torch.equal(logits(load_gpt2(tmp_path / "shards")), logits(model))
+    model.config.save_pretrained(tmp_path / "pickled")
+    torch.save(model.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
+    assert torch.equal(logits(load_gpt2(tmp_path / "pickled")), logits(model))
+
+
+def test_weights_of_half_precision_are_read_as_fp32(tmp_path, model):
+    half = tiny_gpt2().bfloat16()
+    half.save_pretrained(tmp_path)
+    loaded = load_gpt2(tmp_path)
+    assert {weight.dtype for weight in loaded.state_dict().values()} == {torch.float32}
+    assert torch.equal(logits(loaded), logits(half.float()))
 
 
 def test_folders_without_a_gpt2(tmp_path):
