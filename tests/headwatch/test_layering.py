@@ -26,7 +26,11 @@ FORBIDDEN = (
 GPT2_MODULES = re.compile(r"\b(c_attn|c_proj|c_fc|ln_1|ln_2|ln_f|wte|wpe|lm_head|n_layer|n_head|n_embd)\b")
 GPT2_CLASSES = re.compile(r"\bGPT2(?:[A-Z]\w*)?\b")
 FAMILY = SCIENCE / "model" / "gpt2.py"
-LOADER = CALLBACKS / "checkpoints" / "load.py"  # reads the weights of saved GPT-2s by their names
+# Read the sizes and weights of saved GPT-2s by their names.
+LOADERS = [
+    CALLBACKS / "checkpoints" / name
+    for name in ("configuration.py", "lightning_file.py", "load.py", "weights.py")
+]
 FILES = sorted(SCIENCE.rglob("*.py"))
 ids = {"ids": lambda path: path.name}
 
@@ -80,7 +84,7 @@ def test_the_science_names_no_trainer_and_no_tracker(path):
     assert not wrong
 
 
-OTHERS = [path for path in [*FILES, *sorted(CALLBACKS.rglob("*.py"))] if path not in (FAMILY, LOADER)]
+OTHERS = [path for path in [*FILES, *sorted(CALLBACKS.rglob("*.py"))] if path not in (FAMILY, *LOADERS)]
 
 
 @pytest.mark.parametrize("path", OTHERS, **ids)
