@@ -1,6 +1,6 @@
 """What the columns of a terminal's table show of a cell: its number, its interval, its mark and a bar."""
 
-from math import isfinite
+from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -25,9 +25,10 @@ def new_table(title: str, caption: str, columns: list[str]) -> Table:
 
 
 def strongest(shown: "CellMap", count: int) -> tuple[list[tuple[int, int]], float]:
-    """The cells with the largest values, and the size of the first of them."""
-    cells = shown.ranked()[:count]
-    return cells, max((abs(float(shown.values[cell])) for cell in cells), default=0.0)
+    """The cells with the largest values, those that are no numbers last, and the size of the first of them."""
+    known = shown.ranked()[:count]
+    unknown = [(int(row), int(column)) for row, column in zip(*shown.no_number.nonzero(), strict=True)]
+    return (known + unknown)[:count], max((abs(float(shown.values[cell])) for cell in known), default=0.0)
 
 
 def value_cells(shown: "CellMap", cell: tuple[int, int], largest: float) -> list[str]:
@@ -35,11 +36,16 @@ def value_cells(shown: "CellMap", cell: tuple[int, int], largest: float) -> list
     value, margin, marked = float(shown.values[cell]), shown.margin(*cell), shown.marked(*cell)
     half = f"{margin:.2g}" if isfinite(margin) else "–"
     mark = ("●" if marked else "") + ("?" if shown.is_suspect(*cell) else "")
-    return [f"{value:+.4g}", half, mark, _bar(value, largest, marked)]
+    return [signed(value), half, mark, _bar(value, largest, marked)]
+
+
+def signed(value: float) -> str:
+    """A number with its sign, or NaN."""
+    return "NaN" if isnan(value) else f"{value:+.4g}"
 
 
 def _bar(value: float, largest: float, marked: bool) -> str:
-    eighths = round(8 * BAR * abs(value) / largest) if largest else 0
+    eighths = round(8 * BAR * abs(value) / largest) if largest and isfinite(value) else 0
     bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
     colour = "red" if value > 0 else "blue"
     return f"[{colour if marked else f'dim {colour}'}]{bar}[/]"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwatch_callbacks.cli.cells import new_table, strongest, value_cells
+from headwatch_callbacks.cli.cells import new_table, signed, strongest, value_cells
 from headwatch_callbacks.cli.errors import (
     exit_if_incomplete,
     failing_in_one_sentence,
@@ -72,7 +72,7 @@ def _table(change: "Comparison", count: int) -> Table:
     table = new_table(escape(change.title), _caption(change), columns)
     cells, largest = strongest(shown, count)
     for cell in cells:
-        effects = [f"{float(one.values[cell]):+.4g}" for one in passes]
+        effects = [signed(float(one.values[cell])) for one in passes]
         table.add_row(shown.cell_name(*cell), *effects, *value_cells(shown, cell, largest))
     return table
 

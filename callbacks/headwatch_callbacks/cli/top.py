@@ -62,7 +62,7 @@ def _latest(record: "Record", series: str | None, step: int | None) -> "list[Eff
 def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
     shown = entry.cell_map()
     kinds, series = _attended(record, entry), _change_points(record, entry)
-    caption = _caption(entry, shown) + ("" if series is None else _since_caption(series))
+    caption = _caption(record, entry, shown) + ("" if series is None else _since_caption(series))
     columns = [shown.dims[-1], "effect", "± 95%", ""]
     table = new_table(escape(f"{entry.label}, step {entry.step}"), caption, columns)
     if series is not None:
@@ -77,18 +77,29 @@ def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
     return table
 
 
-def _caption(entry: "EffectEntry", shown: "CellMap") -> str:
+def _caption(record: "Record", entry: "EffectEntry", shown: "CellMap") -> str:
     pairs = "1 pair" if entry.n == 1 else f"{entry.n} pairs"
     how = f"effect on {entry.metric} over {pairs}{_estimated(entry)}"
     parts = [how, f"not intervened {entry.baseline:.4g}"]
     if shown.note:
         parts.append(shown.note)
+    if shown.no_number.any():
+        parts.append(_no_numbers(record, entry, shown))
     parts.append(
         "no intervals from one pair" if shown.significant is None else f"● significant: {shown.marks}"
     )
     if shown.suspect is not None:
         parts.append("? interval not to be trusted")
     return escape("; ".join(parts))
+
+
+def _no_numbers(record: "Record", entry: "EffectEntry", shown: "CellMap") -> str:
+    """How many effects are no numbers, and since when the training's loss is none."""
+    from headwatch.record.diverged import not_finite_since
+
+    counted = f"{int(shown.no_number.sum())} of {shown.no_number.size} effects are no numbers"
+    since = not_finite_since(record, entry.step)
+    return counted if since is None else f"{counted}: the loss is not finite since step {since}"
 
 
 def _estimated(entry: "EffectEntry") -> str:

@@ -46,8 +46,14 @@ class Heard(Question):
             raise ValueError("no gradient reached any head: does the training step call this GPT-2?")
         importance = (self.total / self.tokens[:, None]).float()
         scores = {"importance": importance, "importance_in_layer": normalized_by_layer(importance)}
-        largest = {"largest_importance": importance.nan_to_num().max().item()}
+        largest = {"largest_importance": _largest(importance)}
         return [ProbeResult(self.probe, self.identity, at.step, at.epoch, scores=scores, scalars=largest)]
+
+
+def _largest(importance: Tensor) -> float:
+    """The largest importance of the layers that a gradient reached; NaN where it is no number."""
+    known = importance[~importance.isnan()]
+    return known.max().item() if known.numel() else float("nan")
 
 
 class GradientImportance(ProbeCallback):

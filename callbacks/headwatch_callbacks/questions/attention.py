@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from headwatch.interventions.arguments import whole_number
@@ -80,6 +79,6 @@ class Attention(Question):
 
 
 def _largest(scores: dict[str, Tensor]) -> dict[str, float]:
-    """The score of the head that is most of each kind."""
+    """The score of the head that is most of each kind; NaN where any is no number."""
     kinds = ("previous_token", "duplicate_token", "induction")
-    return {f"largest_{kind}": scores[kind].nan_to_num(-torch.inf).max().item() for kind in kinds}
+    return {f"largest_{kind}": scores[kind].max().item() for kind in kinds}

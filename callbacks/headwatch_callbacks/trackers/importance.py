@@ -35,9 +35,11 @@ def head_maps(result: ProbeResult) -> list[CellMap]:
 def entropy(values: Float[np.ndarray, "*shape"]) -> float:
     """How evenly importance is spread, in nats: the entropy of each magnitude's share of their sum.
 
-    0 when one head does everything or none does anything, log(number of heads) when all do the same.
-    Its exponential is the effective number of heads.
+    0 when one head does everything or none does anything, log(number of heads) when all do the same; NaN when no
+    value is a number. Its exponential is the effective number of heads.
     """
+    if not np.isfinite(values).any():
+        return float("nan")
     magnitude = np.abs(values[np.isfinite(values)]).astype(np.float64)
     magnitude = magnitude[magnitude > 0]
     share = magnitude / magnitude.sum() if magnitude.size else magnitude
@@ -45,8 +47,12 @@ def entropy(values: Float[np.ndarray, "*shape"]) -> float:
 
 
 def effective_heads(values: Float[np.ndarray, "*shape"]) -> float:
-    """The number of equally important heads with the same entropy, exp(entropy); 0 when nothing has an effect."""
-    return float(np.exp(entropy(values))) if np.any(np.nan_to_num(values)) else 0.0
+    """The number of equally important heads with the same entropy, exp(entropy); 0 when nothing has an effect.
+
+    NaN when no effect is a number.
+    """
+    known = values[np.isfinite(values)]
+    return 0.0 if known.size and not known.any() else float(np.exp(entropy(values)))
 
 
 def measures_importance(result: ProbeResult) -> bool:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
 
 from headwatch.cell_names import counted
-from headwatch.pictures.cell_map import CellMap
+from headwatch.pictures.cell_map import NO_NUMBER, CellMap
 from headwatch.pictures.colours import (
     FAINT,
     INK,
@@ -37,7 +37,7 @@ def head_map(
     """A map with one cell a head: colour for the value, a dot where it is significant, and by what in the legend.
 
     Args:
-        shown: the values, `[row, column]`, and which are significant; a cell that is not finite is grey.
+        shown: the values, `[row, column]`, and which are significant; a cell that is not finite is grey, with a cross.
         title: first line.
         subtitle: second line, smaller.
         limit: the value at the ends of the colour scale; None = the largest magnitude shown.
@@ -52,6 +52,8 @@ def head_map(
     colours = (diverging if signed else sequential)(shown.values, limit)
     grid.fill(colours)
     _legend(grid, limit, signed)
+    if shown.no_number.any():
+        _cross(grid, shown.no_number)
     if shown.significant is not None:
         _mark(grid, shown.significant, colours)
         _explain_marks(grid, shown.marks)
@@ -85,9 +87,8 @@ def mosaic(maps: Float[np.ndarray, "layer head query key"], *, title: str, subti
         left, top = grid.corner(row, column)
         grid.image.paste(Image.fromarray(pixels[row, column]), (left + _GAP, top + _GAP))
         grid.draw.rectangle((left, top, left + cell - _GAP, top + cell - _GAP), outline=LINE)
-    grid.text(
-        grid.bottom + 8, "query down, key across; colour = square root of the weight, 0 white to 1 dark"
-    )
+    scale = "0 white to 1 dark; grey: no number" if np.isnan(maps).any() else "0 white to 1 dark"
+    grid.text(grid.bottom + 8, f"query down, key across; colour = square root of the weight, {scale}")
     return grid.image
 
 
@@ -166,6 +167,17 @@ def _mark(grid: Grid, marked: Bool[np.ndarray, "row column"], colours: np.ndarra
         x = y = (grid.cell - grid.gap) // 2
         box = (left + x - radius, top + y - radius, left + x + radius, top + y + radius)
         grid.draw.ellipse(box, fill=ink_on(colours[row, column]))
+
+
+def _cross(grid: Grid, missing: Bool[np.ndarray, "row column"]) -> None:
+    """A cross on each cell that is no number, and what it means beside the colours."""
+    side = grid.cell - grid.gap
+    near, far = side // 4, side - side // 4
+    for row, column in np.argwhere(missing).tolist():
+        left, top = grid.corner(row, column)
+        grid.draw.line((left + near, top + near, left + far, top + far), fill=INK)
+        grid.draw.line((left + near, top + far, left + far, top + near), fill=INK)
+    grid.draw.text((grid.left + 250, grid.bottom + 11), NO_NUMBER, fill=FAINT, font=_font(12))
 
 
 def _legend(grid: Grid, limit: float, signed: bool) -> None:

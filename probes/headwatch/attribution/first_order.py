@@ -46,7 +46,7 @@ class HeadsOfLayer:
 
     def pattern(self, q: HeadVectors, k: KeyVectors) -> Pattern:
         """The attention weights that queries and keys give."""
-        return attention_pattern(self.scores(q, k, self.allowed))
+        return attention_pattern(self.scores(q, k, self.allowed), self.allowed)
 
     def by_unit(
         self, effect: Float[Tensor, "pair head *position"]

@@ -132,7 +132,6 @@ class BaseRun:
         return pre if name == "pre" else post
 
     def _pattern(self, layer: int) -> Float[Tensor, "pair head query key"]:
-        scores = self.network.attention_scores(
-            layer, self.q[layer], self.k[layer], causal_mask(self.ids, None)
-        )
-        return attention_pattern(scores).to(self.v[layer].dtype)
+        allowed = causal_mask(self.ids, None)
+        scores = self.network.attention_scores(layer, self.q[layer], self.k[layer], allowed)
+        return attention_pattern(scores, allowed).to(self.v[layer].dtype)

@@ -33,9 +33,20 @@ def attention_scores(
     return scores.masked_fill(~allowed, -torch.inf)
 
 
-def attention_pattern(scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
-    """Softmax over keys; a query that may look nowhere (left padding) gets zeros."""
-    return scores.softmax(-1).nan_to_num(0.0)
+def attention_pattern(
+    scores: Float[Tensor, "batch head query key"],
+    allowed: Bool[Tensor, "batch #head query key"] | None = None,
+) -> Float[Tensor, "batch head query key"]:
+    """Softmax over keys; 0 where a query may not look, so that one that may look nowhere (left padding) gets zeros.
+
+    Scores that are no numbers make weights that are none: those of a model that has diverged.
+
+    Args:
+        scores: attention scores.
+        allowed: where a query may look; by default where its score is not −inf.
+    """
+    allowed = scores != -torch.inf if allowed is None else allowed
+    return scores.softmax(-1).masked_fill(~allowed, 0.0)
 
 
 def attend(

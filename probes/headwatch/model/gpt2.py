@@ -339,7 +339,8 @@ class _BlockHooks:
         upcast, allowed = attention.reorder_and_upcast_attn, self.hooks.allowed
         scores = attention_scores(self.q, self.k, allowed, attention.scaling, upcast)
         new_scores = self.fire("attn_scores", scores, "attn")
-        pattern = attention_pattern(scores if new_scores is None else new_scores).to(self.v.dtype)
+        pattern = attention_pattern(scores, allowed) if new_scores is None else attention_pattern(new_scores)
+        pattern = pattern.to(self.v.dtype)
         new_pattern = self.fire("pattern", pattern, "attn")
         if new_scores is None and new_pattern is None:
             return None

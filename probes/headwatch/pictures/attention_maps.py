@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from headwatch.pictures.colours import FAINT, INK, LINE, SEQUENTIAL
+from headwatch.pictures.colours import FAINT, INK, LINE, MISSING, SEQUENTIAL
 from headwatch.pictures.heat_map import colour_map, pyplot
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def draw(
     """Draw a grid of maps; at its left and its lower edge stand the tokens, where a map is as long as they are.
 
     Colour is the square root of the weight, 0 white to 1 dark, which keeps weights of a few per cent visible; keys
-    after the query, which no head can see, are grey.
+    after the query, which no head can see, are light grey; weights that are no numbers are dark grey.
 
     Args:
         maps: attention weights.
@@ -48,15 +48,21 @@ def draw(
         _label(axes.xaxis, words if row == rows - 1 else [], rotation=90)
     note = "query down, key across; colour: square root of the weight, 0 white to 1 dark"
     more = "; a few heads= have room for the tokens" if side < lines <= _LARGEST else ""
+    more += "; dark grey: no number" if np.isnan(maps).any() else ""
     figure.supxlabel(note + more, fontsize=8, color=FAINT)
     return figure
 
 
 def _draw_one(axes: "Axes", weights: Float[np.ndarray, "query key"], name: str) -> None:
+    from matplotlib.colors import ListedColormap
+
     future = np.triu(np.ones(weights.shape, dtype=bool), 1)
     shown = np.ma.masked_where(future, np.sqrt(weights))
     colours = colour_map(SEQUENTIAL).with_extremes(bad="#eeeeee")
     axes.imshow(shown, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+    if np.isnan(weights).any():
+        nothing = np.ma.masked_where(future | ~np.isnan(weights), np.ones(weights.shape))
+        axes.imshow(nothing, cmap=ListedColormap([MISSING]), interpolation="nearest")
     axes.set_title(name, fontsize=9, color=INK, pad=3, parse_math=False)
     axes.tick_params(length=0)
     for edge in axes.spines.values():

@@ -13,6 +13,7 @@ from headwatch.statistics.multiple_testing import benjamini_hochberg
 
 Q = 0.05  # the false discovery rate at which pictures mark heads
 SUSPECT = "▨ interval not to be trusted"  # what stripes in a picture mean
+NO_NUMBER = "× no number"  # what a cross means
 Values = Float[np.ndarray, "row column"]
 
 
@@ -80,6 +81,11 @@ class CellMap:
     def ranked(self) -> list[tuple[int, int]]:
         """Row and column of the cells with a finite value, the largest magnitude first."""
         return [(row, column) for row, column in ranked(self.values)]
+
+    @property
+    def no_number(self) -> Bool[np.ndarray, "row column"]:
+        """Which cells are not finite, as in a model that has diverged."""
+        return ~np.isfinite(self.values)
 
     @property
     def marks(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headwatch.pictures.cell_map import SUSPECT, CellMap
+from headwatch.pictures.cell_map import NO_NUMBER, SUSPECT, CellMap
 from headwatch.pictures.colours import (
     DIVERGING,
     FAINT,
@@ -29,7 +29,7 @@ _MOST_SEPARATE = 48  # rows or columns with a line between them
 
 def draw(shown: CellMap, *, title: str, unit: str, ax: "Axes | None" = None, signed: bool = True) -> "Axes":
     """Draw a map: colour for the value, with 0 in the middle; a dot where it is significant; stripes where its interval
-    is not to be trusted.
+    is not to be trusted; a cross where it is no number.
 
     Args:
         shown: what to draw.
@@ -54,6 +54,7 @@ def draw(shown: CellMap, *, title: str, unit: str, ax: "Axes | None" = None, sig
     _label_axes(axes, shown)
     _hatch(axes, shown, limit)
     _mark(axes, shown, limit)
+    _cross(axes, shown)
     axes.set_title(title, fontsize=10, color=INK, parse_math=False)
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label(unit, fontsize=9, color=FAINT, parse_math=False)
@@ -121,6 +122,8 @@ def _label_axes(axes: "Axes", shown: CellMap) -> None:
         below.append(f"● significant: {shown.marks}".replace(" over", "\nover"))
     if _any(shown.suspect):
         below.append(SUSPECT)
+    if _any(shown.no_number):
+        below.append(NO_NUMBER)
     axes.set_xlabel("\n".join(below), color=FAINT, fontsize=8)
     axes.tick_params(length=0)
     if max(shown.values.shape) <= _MOST_SEPARATE:
@@ -144,6 +147,12 @@ def _hatch(axes: "Axes", shown: CellMap, limit: float) -> None:
         axes.add_patch(
             Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=ink, linewidth=0, alpha=0.5)
         )
+
+
+def _cross(axes: "Axes", shown: CellMap) -> None:
+    """Crosses over the cells that are no numbers."""
+    rows, columns = np.nonzero(shown.no_number)
+    axes.plot(columns, rows, linestyle="", marker="x", color=INK, scalex=False, scaley=False)
 
 
 def _any(flags: np.ndarray | None) -> bool:

@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from headwatch.pictures.cell_map import SUSPECT, CellMap
+from headwatch.pictures.cell_map import NO_NUMBER, SUSPECT, CellMap
 from headwatch.pictures.colours import FAINT, INK, diverging, ink_on, largest
 
 _TOP = 52
@@ -42,7 +42,8 @@ def svg_map(shown: CellMap, *, title: str, unit: str) -> str:
 
 def numbers_of(shown: CellMap, row: int, column: int) -> str:
     """A cell in words: its name, its value and its 95 % interval."""
-    words = f"{shown.cell_name(row, column)} {shown.values[row, column]:+.4g}"
+    value = shown.values[row, column]
+    words = f"{shown.cell_name(row, column)} {'NaN' if np.isnan(value) else f'{value:+.4g}'}"
     if shown.low is None or shown.high is None or np.isnan(shown.low[row, column]):
         return words
     ends = f"{shown.low[row, column]:+.3g} to {shown.high[row, column]:+.3g}"
@@ -59,6 +60,8 @@ def _cell(shown: CellMap, row: int, column: int, side: int, margin: int) -> str:
     square = (
         f'<rect x="{left}" y="{top}" width="{side - 1}" height="{side - 1}" fill="{fill}">{tooltip}</rect>'
     )
+    if shown.no_number[row, column]:
+        square += _cross(left, top, side - 1)
     if shown.is_suspect(row, column):
         square += _stripes(left, top, side - 1, ink_on(colour))
     if not shown.marked(row, column):
@@ -71,6 +74,13 @@ def _stripes(left: int, top: int, side: int, stroke: str) -> str:
     short = [f"M{x} {y}l{half} {-half}" for x, y in ((left, top + half), (left + half, top + side))]
     lines = "".join([*short, f"M{left} {top + side}l{side} {-side}"])
     return f'<path d="{lines}" stroke="{stroke}" stroke-opacity="0.5" fill="none" pointer-events="none"/>'
+
+
+def _cross(left: int, top: int, side: int) -> str:
+    x, y, far = left + side / 4, top + side / 4, side / 2
+    falling = f'x1="{x}" y1="{y}" x2="{x + far}" y2="{y + far}"'
+    rising = f'x1="{x}" y1="{y + far}" x2="{x + far}" y2="{y}"'
+    return "".join(f'<line {ends} stroke="{INK}" pointer-events="none"/>' for ends in (falling, rising))
 
 
 def _dot(x: int | float, y: int | float, radius: float, fill: str) -> str:
@@ -102,6 +112,8 @@ def _caption(shown: CellMap, unit: str) -> list[str]:
         lines.append(f"● significant: {shown.marks}")
     if shown.suspect is not None and shown.suspect.any():
         lines.append(SUSPECT)
+    if shown.no_number.any():
+        lines.append(NO_NUMBER)
     return lines
 
 

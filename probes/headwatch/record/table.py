@@ -9,7 +9,7 @@
 | `cell` | the cell's short name, such as `L9H6` |
 | `layer`, `head`, `position`, `neuron` | where it is; empty where the series has no such axis |
 | `set` | the heads of a set, such as `L9H6+L10H0` |
-| `value` | the effect averaged over pairs, in the metric's unit, or the score |
+| `value` | the effect averaged over pairs, in the metric's unit, or the score; NaN where it is no number |
 | `stderr`, `low`, `high` | its standard error and its 95 % interval; empty where there are none |
 | `n` | the number of pairs; empty for scores |
 """
@@ -55,8 +55,8 @@ def _effect_rows(entry: EffectEntry) -> Iterator[Row]:
     axes = [entry.coords[axis] for axis in entry.dims]
     for index in np.ndindex(entry.mean.shape):
         places = [axis[at] for axis, at in zip(axes, index, strict=True)]
-        numbers = (_shortest(values[index]) for values in (entry.mean, entry.stderr, *ends))
-        yield (*shown, *_place_cells(entry.dims, places), *numbers, entry.n)
+        uncertain = (_shortest(values[index]) for values in (entry.stderr, *ends))
+        yield (*shown, *_place_cells(entry.dims, places), _value(entry.mean[index]), *uncertain, entry.n)
 
 
 def _score_rows(entry: ScoreEntry) -> Iterator[Row]:
@@ -64,7 +64,7 @@ def _score_rows(entry: ScoreEntry) -> Iterator[Row]:
         shown = (entry.step, entry.epoch, "scores", entry.label, name)
         for index in np.ndindex(values.shape):
             places = _place_cells(("layer", "head"), index)
-            yield (*shown, *places, _shortest(values[index]), None, None, None, None)
+            yield (*shown, *places, _value(values[index]), None, None, None, None)
 
 
 def _place_cells(dims: Sequence[str], places: Sequence[Place]) -> Row:
@@ -76,6 +76,11 @@ def _place(axis: str, place: Place | None) -> int | str | None:
     if place is None or (isinstance(place, int) and axis != "set"):
         return place
     return place_name(axis, place)
+
+
+def _value(value: Any) -> float:
+    shortest = _shortest(value)
+    return math.nan if shortest is None else shortest
 
 
 def _shortest(value: Any) -> float | None:

@@ -82,10 +82,10 @@ _KINDS = ("previous_token", "duplicate_token", "induction")
 
 
 def _strongest(score: Float[Tensor, "layer head"]) -> str:
-    """The head with the largest score, and the score; NaN where all are."""
-    layer, head = divmod(int(score.nan_to_num(-torch.inf).argmax()), score.shape[1])
+    """The head with the largest score, and the score; NaN where any is."""
+    layer, head = divmod(int(score.argmax()), score.shape[1])
     name = cell_name(("layer", "head"), (layer, head))
-    return "NaN" if score.isnan().all() else f"{name} {score[layer, head].item():.2f}"
+    return "NaN" if score.isnan().any() else f"{name} {score[layer, head].item():.2f}"
 
 
 def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None = None) -> Maps:
@@ -102,7 +102,8 @@ def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None =
         attention_mask: 1 for real tokens and 0 for padding, `[prompt, position]`; None = all are real.
 
     Returns:
-        `[prompt, layer, head, query, key]`: a real query's row sums to 1, a padding query's row is 0.
+        `[prompt, layer, head, query, key]`: a real query's row sums to 1, a padding query's row is 0. In a model
+        that has diverged a row is NaN where the softmax is.
 
     Raises:
         ValueError: the mask is not right-padded, or has another shape than `ids`.
@@ -112,7 +113,7 @@ def attention_patterns(model: nn.Module, ids: Ids, attention_mask: Mask | None =
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(hooked.sizes.n_layers)]
         _, cache = hooked.run_with_cache(ids, attention_mask=real.long(), names=names)
     maps = torch.stack([cache[name] for name in names], dim=1)
-    return maps * real.to(maps)[:, None, None, :, None]
+    return maps.masked_fill(~real.to(maps.device)[:, None, None, :, None], 0.0)
 
 
 def head_scores(

@@ -33,7 +33,7 @@ def copying_scores(model: nn.Module) -> Float[Tensor, "layer head"]:
         model: Hugging Face's GPT-2, or a module that holds one.
 
     Returns:
-        `[layer, head]`, from −1 to 1, without unit.
+        `[layer, head]`, from −1 to 1, without unit; NaN for a head whose map is not finite.
     """
     network = find_architecture(model)
     with eval_mode(network.model):
@@ -60,8 +60,12 @@ def copying_score_of_maps(
         w_v: what each head reads from the stream.
     """
     # W_O W_U W_E W_V (d_head square) has the non-zero eigenvalues of W_E W_V W_O W_U (d_vocab square).
-    eigenvalues = torch.linalg.eigvals((w_o @ through_vocabulary @ w_v).double())
-    return (eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)).float()
+    maps = (w_o @ through_vocabulary @ w_v).double()
+    finite = maps.isfinite().all(-1).all(-1)
+    eigenvalues = torch.linalg.eigvals(maps[finite])
+    scores = torch.full_like(maps[:, 0, 0], torch.nan, dtype=torch.float)
+    scores[finite] = (eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)).float()
+    return scores
 
 
 def _unembed_then_embed(network: Architecture) -> Float[Tensor, "d_model d_model"]:

@@ -28,7 +28,8 @@ def test_one_head_alone_counts_as_one():
 
 def test_no_effect_at_all_counts_as_none_and_nan_is_left_out():
     assert effective_heads(np.zeros(4)) == 0.0
-    assert effective_heads(np.array([np.nan, np.nan])) == 0.0
+    assert math.isnan(effective_heads(np.array([np.nan, np.nan])))
+    assert math.isnan(entropy(np.array([np.nan, np.inf])))
     assert effective_heads(np.array([np.nan, 2.0])) == pytest.approx(1)
 
 

@@ -6,14 +6,14 @@ import { clamp, contextOf, font, pointerOn } from "./canvas.js";
 import { makeCard } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, swatch } from "./dom.js";
-import { formatStep, headName } from "./format.js";
+import { formatStep, headName, numberCell } from "./format.js";
 import { shownFrame } from "./frames.js";
 import { ARROWS } from "./grid.js";
 import { refresh } from "./redraw.js";
 import { headWeights } from "./runs.js";
 import { sameHead, state } from "./state.js";
 import { showToken } from "./tokens.js";
-import { weightOf } from "./weights.js";
+import { hasMissing, weightOf } from "./weights.js";
 
 /** @import { Cell, Place, ReadyFrame, Row, ShownFrame, Tile, TileContent, TileShape, View } from "./types.js" */
 
@@ -179,8 +179,10 @@ function moveInTile({ shape }, event) {
 function explain({ step, passes = 0, kept = 0, total = 0, tokens }) {
   const shared = passes > kept ? ` (one of ${kept} kept of ${passes})` : "";
   const cut = total > tokens.length ? `, ${tokens.length} of ${total} prompts kept` : "";
+  const grey = attention.tiles.some(({ weights, shape }) => hasMissing(weights, shape.texts.length));
+  const missing = grey ? "; grey: no number, as in a model that has diverged" : "";
   byId("attention-caption").textContent =
-    `Maps of step ${formatStep(step)}${shared}${cut}; rows are queries, columns keys`;
+    `Maps of step ${formatStep(step)}${shared}${cut}; rows are queries, columns keys${missing}`;
 }
 
 /**
@@ -227,7 +229,7 @@ function sheet() {
           from,
           key,
           to,
-          weightOf(weights, query, key),
+          numberCell(weightOf(weights, query, key)),
         ]),
     ),
   );

@@ -128,7 +128,7 @@ function drawCurves(context, tile, cursor, height, left, right) {
   for (let from = 0; from < tile.shape.texts.length; from++) {
     for (let to = 0; to <= from; to++) {
       const weight = weightOf(tile.weights, from, to);
-      if (weight < 0.03) continue;
+      if (!(weight >= 0.03)) continue;
       const chosen = cursor?.[0] === from ? 0.15 + weight * 0.85 : weight * 0.08;
       context.globalAlpha = cursor ? chosen : weight * 0.85;
       context.lineWidth = 0.8 + 2.6 * weight;

@@ -15,16 +15,25 @@ const METRICS = {
 };
 
 /**
- * Three significant digits, with a real minus sign; "–" for what is no number.
+ * Three significant digits, with a real minus sign; "–" for what is not there.
  * @type {(value?: number | null) => string}
  */
 export function formatNumber(value) {
-  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value === null || value === undefined) return "–";
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value < 0 ? "−∞" : "∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
   const large = size >= 1000 ? value.toFixed(0) : value.toPrecision(3);
   const text = size >= 1e5 || size < 1e-3 ? value.toExponential(1) : large;
   return text.replaceAll("-", "−");
+}
+
+/**
+ * A number as a table's cell, where an empty one would mean that there is none.
+ * @type {(value: number) => string | number}
+ */
+export function numberCell(value) {
+  return Number.isFinite(value) ? value : formatNumber(value);
 }
 
 /** @type {(value: number) => string} */

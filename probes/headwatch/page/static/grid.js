@@ -36,7 +36,8 @@ function cellAt(grid, [x, y]) {
 }
 
 /**
- * Fill the cells: their values on a scale, with a dot or ring where they stand out, hatched where they are suspect.
+ * Fill the cells: their values on a scale, with a dot or ring where they stand out, hatched where they are suspect,
+ * crossed out where they are no numbers.
  * @type {(context: Context, grid: Grid, scale: Scale, look: (row: number, column: number) => CellLook) => void}
  */
 export function drawCells(context, grid, scale, look) {
@@ -48,6 +49,7 @@ export function drawCells(context, grid, scale, look) {
       const ink = inkOn(value, scale);
       context.fillStyle = colourOf(value, scale);
       context.fillRect(x, y, side, side);
+      if (!Number.isFinite(value)) drawCross(context, x, y, side);
       if (suspect) drawHatch(context, x, y, side, ink);
       if (!marked) continue;
       if (estimated) drawRing(context, x + side / 2, y + side / 2, grid.cell, ink, colourOf(value, scale));
@@ -73,6 +75,15 @@ function drawRing(context, x, y, cell, ink, paper) {
   context.arc(x, y, clamp(cell / 9, 1.2, 3.2), 0, 2 * Math.PI);
   context.fill();
   context.stroke();
+}
+
+/** A cross over a cell that is no number. @type {(context: Context, x: number, y: number, side: number) => void} */
+function drawCross(context, x, y, side) {
+  const [near, far] = [side / 4, side - side / 4];
+  context.strokeStyle = palette.text;
+  context.lineWidth = 1;
+  line(context, x + near, y + near, x + far, y + far);
+  line(context, x + near, y + far, x + far, y + near);
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   formatEffect,
   formatNumber,
   formatStep,
+  numberCell,
   quantity,
   seriesTitle,
   titleCase,
@@ -133,16 +134,18 @@ function hintOf({ series, index, tint, normalized }, map) {
   return `• ${found} of ${cells} stand out at a false discovery rate of 5%. ${interval}${known} ${use}`;
 }
 
-/** What a hollow dot and a hatched cell say, where there are such. @type {(maps: HeadMap[]) => void} */
+/** What a hollow dot, a hatched cell and a cross say, where there are such. @type {(maps: HeadMap[]) => void} */
 function showKey(maps) {
   /** @type {(is: (map: HeadMap, cell: number) => boolean) => number} */
   const count = (is) =>
     maps.reduce((sum, map) => sum + countCells(map.series.cells, (cell) => is(map, cell)), 0);
   const estimated = count((map, cell) => map.estimated(cell));
   const suspect = count((map, cell) => map.suspect(cell));
+  const missing = count((map, cell) => !Number.isFinite(map.value(cell)));
   const parts = [];
   if (estimated) parts.push("○ stands out, estimated from some pairs", "● stands out, every pair run");
   if (suspect) parts.push(`▨ interval not to be trusted (${suspect})`);
+  if (missing) parts.push(`× no number (${missing})`);
   const key = byId("heads-key");
   key.hidden = !parts.length;
   key.replaceChildren(
@@ -243,7 +246,7 @@ function mapRows(map) {
   const { series, index } = map;
   return Array.from({ length: series.cells }, (_, cell) => {
     const flags = [map.marked(cell), map.estimated(cell), map.suspect(cell)].map(Number);
-    const numbers = [map.value(cell), map.half(cell), ...flags];
+    const numbers = [numberCell(map.value(cell)), map.half(cell), ...flags];
     return [map.name, series.steps[index], series.label, ...placeColumns(series, cell), ...numbers];
   });
 }

@@ -6,7 +6,15 @@ import { clipped, drawBar, fit, font, write } from "./canvas.js";
 import { announce, hideTip, makeCard, showTip } from "./card.js";
 import { palette } from "./colours.js";
 import { byId, canvasesIn } from "./dom.js";
-import { estimateLines, formatEffect, formatStep, headName, quantity, withUnit } from "./format.js";
+import {
+  estimateLines,
+  formatEffect,
+  formatStep,
+  headName,
+  numberCell,
+  quantity,
+  withUnit,
+} from "./format.js";
 import { drawCells, drawFrame, gridAt, labelStride, listen } from "./grid.js";
 import { fittingPairs, positionColumns, shownPositionSeries } from "./position_columns.js";
 import { refresh } from "./redraw.js";
@@ -211,7 +219,10 @@ function sheet() {
     across.labels.map((label, column) => {
       const cell = across.cell(row, column);
       const tokens = [pair?.clean[row] ?? "", pair?.corrupted[row] ?? ""];
-      const numbers = [series.value(index, cell, normalized), series.half(index, cell, normalized)];
+      const numbers = [
+        numberCell(series.value(index, cell, normalized)),
+        series.half(index, cell, normalized),
+      ];
       const place = across.head(row, column) ?? [label, ""];
       return [series.label, series.steps[index], row, ...tokens, ...place, ...numbers];
     }),

@@ -13,6 +13,7 @@ import {
   formatStep,
   metricName,
   metricUnit,
+  numberCell,
   quantity,
   withUnit,
 } from "./format.js";
@@ -360,7 +361,7 @@ function lineRows({ series, run }, place, normalized) {
     series.label,
     step,
     ...at,
-    series.value(i, cell, normalized),
+    numberCell(series.value(i, cell, normalized)),
     series.half(i, cell, normalized),
   ]);
 }
