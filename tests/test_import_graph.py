@@ -22,7 +22,7 @@ FLOORS = {
     ],
     "headwatch_callbacks": [
         ["questions"],
-        ["background", "trackers"],
+        ["background", "ranks", "trackers"],
         ["checkpoints"],
         ["lightning_trainer"],
         ["hf_trainer"],

@@ -198,10 +198,10 @@ class HeadwatchCallback(TrainerCallback):
         budget, question = self._budgets.get(probe.label), probe.question
         if budget is not None:
             spent, ended = self._spent.get(probe.label, 0.0), not self._training
-            within = budget.ask_within(self._clock, steps=at.step, spent=spent, ended=ended, at=at)
-            if within is None:
+            plan = budget.plan_within(self._clock, steps=at.step, spent=spent, ended=ended, at=at)
+            if plan is None:
                 return
-            question = within
+            question = question.reduced(plan)
         answers = run_pass(
             question,
             self._network.model,

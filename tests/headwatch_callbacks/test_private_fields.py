@@ -2,6 +2,7 @@
 
 import ast
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -21,6 +22,7 @@ FIELDS = {
     "_compiled_call_impl": "an nn.Module; lightning_trainer/gradient_importance.py knows from it a compiled one",
     "_dynamo": "torch; lightning_trainer/gradient_importance.py finds OptimizedModule there",
     "_orig_mod": "a module that torch.compile gives; checkpoints/load.py takes it out of the weights' names",
+    "_timeout": "a strategy of many processes; lightning_trainer/ranks.py waits for them as long as that",
     "_tracking_uri": "MLFlowLogger; trackers/mlflow.py reads it to refuse the file store",
 }
 each_lightning = pytest.mark.parametrize(
@@ -57,6 +59,13 @@ def test_an_epoch_loop_still_counts_the_batches_that_stepped(library):
     loop = library.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit_loop.epoch_loop
     assert hasattr(loop, "_batches_that_stepped"), gone("_batches_that_stepped")
     assert loop._batches_that_stepped == 0
+
+
+@each_lightning
+@pytest.mark.parametrize("name", ["DDPStrategy", "ModelParallelStrategy"])
+def test_a_strategy_still_knows_its_timeout(library, name):
+    strategy = getattr(library.strategies, name)(timeout=timedelta(seconds=7))
+    assert getattr(strategy, "_timeout", None) == timedelta(seconds=7), gone("_timeout")
 
 
 @pytest.mark.parametrize("steps", [1, 3])

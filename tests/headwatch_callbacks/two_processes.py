@@ -1,11 +1,14 @@
-"""A program that trains with two processes: `python -m tests.headwatch_callbacks.two_processes DEVICES FOLDER`."""
+"""Trains in several processes: `python -m tests.headwatch_callbacks.two_processes DEVICES FOLDER KIND ...`."""
 
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
@@ -17,9 +20,12 @@ from headwatch_callbacks import (
     ProbeCallback,
 )
 from headwatch_callbacks.lightning_trainer.trainer_run import run_of
+from headwatch_callbacks.questions.question import Question
 from tests.headwatch_callbacks.background.questions import Waits
 from tests.headwatch_callbacks.training import Counting, CountingQuestion, Language, batches, trainer
 from tests.models import random_pairs
+
+TIMEOUT = 5.0  # seconds; nobody may be busy as long, but sleeping
 
 
 class Alike(Language):
@@ -28,6 +34,7 @@ class Alike(Language):
     def __init__(self) -> None:
         super().__init__(attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0)
         del self.norm  # DDP wants every parameter to have a gradient
+        self.double()  # so that rounding doesn't hide what is wrong by little
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = self.gpt(**batch).loss
@@ -53,6 +60,25 @@ class FailingOnRankZero(Counting):
     kind = FailingQuestion
 
 
+class FailingElsewhere(CountingQuestion):
+    """In parts, of which the first one answers and the second one raises."""
+
+    probe = asked = "elsewhere"
+
+    def parts(self, n_parts: int) -> list[Question]:
+        return [self, FailingQuestion()][:n_parts]
+
+
+class Sleeping(CountingQuestion):
+    """Takes longer than the training's timeout."""
+
+    probe = asked = "sleeping"
+
+    def measure(self, *arguments: Any) -> Any:
+        time.sleep(TIMEOUT * 1.5)
+        return super().measure(*arguments)
+
+
 class SeenByAll(pl.Callback):
     """Every process keeps the summary that it can monitor."""
 
@@ -60,9 +86,10 @@ class SeenByAll(pl.Callback):
         self.root = root
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        found = trainer.callback_metrics["headwatch/ablation/z/mean/loss/clean"].item()
-        (self.root / f"rank{trainer.global_rank}").write_text(repr(found))
-        torch.save(pl_module.state_dict(), self.root / f"rank{trainer.global_rank}.pt")
+        found = {
+            name: value.item() for name, value in trainer.callback_metrics.items() if "headwatch" in name
+        }
+        (self.root / f"rank{trainer.global_rank}").write_text(repr(sorted(found.items())))
 
 
 class Opens(pl.Callback):
@@ -85,29 +112,42 @@ def probes_of(kind: str, root: Path) -> list[pl.Callback]:
         question = Waits(root / "gate")
         probe = ProbeCallback(question, every_n_train_steps=1, background=True, record=root / "record")
         return [Opens(question.gate), probe]
-    pairs = random_pairs()
+    if kind == "slow":
+        return [
+            ProbeCallback(
+                Sleeping(), every_n_epochs=1, at_end=False, before_first=False, record=root / "record"
+            )
+        ]
+    uneven = random_pairs(n=7, lengths=[9, 5, 7, 9, 5, 5, 8])
+    same_length, few = random_pairs(n=7), random_pairs(n=2)
     return [
-        HeadAblation(pairs, metric="loss", every_n_train_steps=2, record=root / "record"),
-        ActivationPatching(pairs),
-        AttentionMaps(pairs),
+        HeadAblation(uneven, metric=["loss", "kl"], every_n_train_steps=2, record=root / "record"),
+        HeadAblation(same_length, metric="loss", kind="resample", given=[(1, 2)]),
+        HeadAblation(few, metric="loss", name="few"),
+        HeadAblation(random_pairs(n=12), metric="loss", name="estimate", target_stderr="2%"),
+        ActivationPatching(same_length, site="resid_pre", by_position=True, metric="loss"),
+        ActivationPatching(uneven, max_overhead=0.5, name="paid"),
+        AttentionMaps(uneven),
         GradientImportance(every_n_train_steps=2),
         FailingOnRankZero(every_n_train_steps=1),
+        ProbeCallback(FailingElsewhere(), at_end=False),
         SeenByAll(root),
     ]
 
 
-def main(devices: int, root: Path, kind: str) -> None:
+def main(devices: int, root: Path, kind: str, **settings: Any) -> None:
     """Train for three steps."""
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     root.mkdir(exist_ok=True)
-    settings: dict[str, Any] = {"max_steps": 3, "devices": devices, "use_distributed_sampler": False}
+    settings |= {"max_steps": 3, "devices": devices, "use_distributed_sampler": False}
     if devices > 1:
-        settings["strategy"] = "ddp_fork"
+        settings["strategy"] = DDPStrategy(start_method="fork", timeout=timedelta(seconds=TIMEOUT))
     module = Alike()
     trainer(probes_of(kind, root), root, limit_val_batches=0, **settings).fit(module)
     torch.save(module.state_dict(), root / "trained.pt")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    torch.set_num_threads(1)
+    for number, folder, kind in zip(*[iter(sys.argv[1:])] * 3, strict=True):
+        main(int(number), Path(folder), kind)

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 from headwatch.model.architecture import Architecture
 from headwatch_callbacks.questions.overhead_controller import Situation
 from headwatch_callbacks.questions.pass_budget import PassBudget
+from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.schedule import Schedule
 from headwatch_callbacks.questions.training_clock import TrainingClock
@@ -46,10 +47,10 @@ class TrainingBudget:
         passes = PassBudget(question, network, max_overhead, n_probes)
         return cls(passes, schedule, log_spaced, last_step)
 
-    def ask_within(
+    def plan_within(
         self, clock: TrainingClock, *, steps: int, spent: float, ended: bool, at: Moment
-    ) -> Question | None:
-        """The question, with as much of it left out as has to be; None where this pass is skipped.
+    ) -> Plan | None:
+        """How much of the question is asked; None where this pass is skipped.
 
         Args:
             clock: how long the training took.
@@ -60,7 +61,7 @@ class TrainingBudget:
         """
         is_last = ended or steps == self.last_step
         situation = Situation(clock.trained, spent, steps, self.last_step, is_last, self._turn(steps))
-        return self.passes.ask_within(situation, at)
+        return self.passes.plan_within(situation, at)
 
     def _turn(self, steps: int) -> float | None:
         """The share of log-spaced passes that are due up to here; None for passes that come evenly."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from headwatch.model.architecture import Architecture
@@ -24,14 +23,14 @@ from headwatch_callbacks.checkpoints.load import saved_step
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
-from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy, from_rank_zero
+from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
 from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
 from headwatch_callbacks.questions.pass_budget import check_max_overhead
 from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.question import Moment, Question
-from headwatch_callbacks.questions.run_pass import run_pass
 from headwatch_callbacks.questions.schedule import Schedule
+from headwatch_callbacks.ranks import run_shared_pass
 
 Summaries = Mapping[str, Mapping[str, float]]
 
@@ -204,7 +203,7 @@ class ProbeCallback(pl.Callback):
         self._finish_background(trainer)
         if (
             self.schedule.at_end
-            and from_rank_zero(trainer, lambda: self._probed_after) != trainer.global_step
+            and run_of(trainer).ranks.from_first(lambda: self._probed_after) != trainer.global_step
         ):
             self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
 
@@ -270,34 +269,34 @@ class ProbeCallback(pl.Callback):
     def _evaluated_step(self, trainer: pl.Trainer) -> int:
         if self._checkpoint_step is None and trainer.ckpt_path is not None:
             # Lightning shows callbacks no checkpoint that was saved without their states.
-            saved = from_rank_zero(trainer, lambda: saved_step(str(trainer.ckpt_path)))
+            saved = run_of(trainer).ranks.from_first(lambda: saved_step(str(trainer.ckpt_path)))
             return max((saved or 0) - 1, 0)
         return loss_step(trainer, batch_over=True) if self._checkpoint_step is None else self._checkpoint_step
 
     def put_question(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
-        """Ask the question once, on rank 0, and let every rank know what sums its answers up.
+        """Ask the question once, on all ranks, and let each of them know what sums its answers up.
 
-        In the background nobody waits, and so no rank hears what sums them up.
+        In the background rank 0 alone copies the weights, nobody waits for the answer, and so no rank hears what sums
+        it up.
         """
         with preserve_rng(), self._timed(run_of(trainer)):
-            if self.worker_device is not None and self._training:
-                if trainer.is_global_zero:
-                    self._ask_in_background(trainer, pl_module, step, self.worker_device)
-                return
-            self._probed_after = trainer.global_step
-            found = from_rank_zero(trainer, lambda: self._ask(trainer, pl_module, step))
+            taken = self._ask_in_background(trainer, step)
+            if taken is not Taken.SKIPPED:
+                self._probed_after = trainer.global_step
+            found = self._ask(trainer, pl_module, step) if taken is Taken.NOT_HERE else {}
             for label, summary in found.items():
                 run_of(trainer).monitor(trainer, label, summary)
 
     def _ask(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> Summaries:
-        """The pass on rank 0: the summary of each of its series, none where it failed."""
+        """The pass, on all ranks: the summary of each of its series, none where it failed or was skipped."""
         assert self._network is not None
         at = Moment(step, trainer.current_epoch)
         question = self._affordable(trainer, at)
         if question is None:
             return {}
         with PassProgress(trainer, self.label) as progress:
-            answers = run_pass(
+            found = run_shared_pass(
+                run_of(trainer).ranks,
                 question,
                 self._network.model,
                 at,
@@ -307,36 +306,38 @@ class ProbeCallback(pl.Callback):
                 failed=lambda error: self._warn_once(trainer, step, f"{type(error).__name__}: {error}"),
             )
         if self._budget is not None:
-            self._budget.passes.answered(answers)
-        return {answer.label: answer.scalars for answer in answers}
+            self._budget.passes.answered(found.answers, found.n_ranks)
+        return found.summaries
 
     def _affordable(self, trainer: pl.Trainer, at: Moment) -> Question | None:
-        """As much of the question as the training can pay for."""
-        if self._budget is None:
+        """As much of the question as the training can pay for, by rank 0's clock."""
+        budget, run = self._budget, run_of(trainer)
+        if budget is None:
             return self._asked
         steps, ended = trainer.global_step, not self._training
-        return self._budget.ask_within(
-            run_of(trainer).clock, steps=steps, spent=self.seconds, ended=ended, at=at
+        plan = run.ranks.from_first(
+            lambda: budget.plan_within(run.clock, steps=steps, spent=self.seconds, ended=ended, at=at)
         )
+        return None if plan is None else self._asked.reduced(plan)
 
-    def _ask_in_background(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, device: torch.device
-    ) -> None:
-        assert self._network is not None
+    def _ask_in_background(self, trainer: pl.Trainer, step: int) -> Taken:
+        """Have another process ask a copy of rank 0's weights, if it can; all ranks know what became of it."""
+        network, device, run = self._network, self.worker_device, run_of(trainer)
+        if device is None or not self._training:
+            return Taken.NOT_HERE
+        assert network is not None
         with autocast_of(trainer):
-            precision = Precision.current(self._network.device)
-        taken = run_of(trainer).background.ask(
-            self._asked,
-            self._network.model,
-            Moment(step, trainer.current_epoch),
-            device=device,
-            precision=precision,
-            failed=lambda error: self._warn_once(trainer, step, error),
+            precision = Precision.current(network.device)
+        return run.ranks.from_first(
+            lambda: run.background.ask(
+                self._asked,
+                network.model,
+                Moment(step, trainer.current_epoch),
+                device=device,
+                precision=precision,
+                failed=lambda error: self._warn_once(trainer, step, error),
+            )
         )
-        if taken is Taken.NOT_HERE:
-            self._ask(trainer, pl_module, step)
-        if taken is not Taken.SKIPPED:
-            self._probed_after = trainer.global_step
 
     def _collect(self, trainer: pl.Trainer) -> None:
         """Hand on what came of passes in the background."""
@@ -348,11 +349,11 @@ class ProbeCallback(pl.Callback):
     def _finish_background(self, trainer: pl.Trainer) -> None:
         """Wait for the last passes in the background; what is asked from now on is asked here."""
         self._training = False
-        background = run_of(trainer).background
-        for asked in background.under_way:
+        run = run_of(trainer)
+        for asked in run.background.under_way:
             rank_zero_info(f"headwatch waits for {asked.question.identity} of step {asked.at.step}")
-        with preserve_rng(), self._timed(run_of(trainer)):
-            background.finish()
+        with preserve_rng(), self._timed(run):
+            run.ranks.from_first(run.background.finish)
 
     def _warn_once(self, trainer: pl.Trainer, step: int, error: str) -> None:
         message = f"the probe {self.label} failed after step {step}: {error}"

@@ -1,19 +1,17 @@
 """Who computes what when several processes train one model.
 
-Under DDP every process holds the whole model. A probe pass runs on rank 0 alone, on the bare module, so that
-it needs no collective and its result is the one of a single process, bit for bit. The others wait for its summary
-(all of them need the same numbers: a `ModelCheckpoint` that monitors one decides on every rank).
+Under DDP every process holds the whole model, so each of them runs a part of a pass, with no collective inside it
+(`headwatch_callbacks.ranks`). All of them know the same summary of it: a `ModelCheckpoint` that monitors one decides on
+every rank.
 """
-
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.collectives.torch_collective import default_pg_timeout
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-T = TypeVar("T")
+from headwatch_callbacks.ranks import Ranks
 
 _SERVED = frozenset({"SingleDeviceStrategy", "DDPStrategy"})
 # These are subclasses of the served ones, and split the model or run it on what is no torch device.
@@ -56,11 +54,10 @@ def can_evaluate(trainer: pl.Trainer) -> bool:
     return False
 
 
-def from_rank_zero(trainer: pl.Trainer, compute: Callable[[], T]) -> T:
-    """Compute a small picklable value on rank 0 and give it to every rank. `compute` must not raise."""
-    value: Any = compute() if trainer.is_global_zero else None
-    shared: T = value if trainer.world_size == 1 else trainer.strategy.broadcast(value)
-    return shared
+def ranks_of(trainer: pl.Trainer) -> Ranks:
+    """The processes that train together; all of them must call this."""
+    timeout = getattr(trainer.strategy, "_timeout", None)  # of one that knows processes
+    return Ranks.of_training(timeout or default_pg_timeout)
 
 
 def sum_over_ranks(trainer: pl.Trainer, value: Tensor) -> Tensor:

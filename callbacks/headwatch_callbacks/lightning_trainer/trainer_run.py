@@ -14,9 +14,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from headwatch.model.architecture import Sizes
 from headwatch.page import report
 from headwatch_callbacks.background.passes import BackgroundPasses
-from headwatch_callbacks.lightning_trainer.ranks import from_rank_zero
+from headwatch_callbacks.lightning_trainer.ranks import ranks_of
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.questions.training_clock import TrainingClock
+from headwatch_callbacks.ranks import Ranks
 from headwatch_callbacks.trackers import GuardedTracker, trackers_for
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
 
@@ -29,6 +30,7 @@ class Run:
         clock: how long the stage took so far, and for how long of it passes and writing their results held it up.
         stepped: whether the stage took an optimizer step; before, there is no training time to take a share of.
         background: the passes that other processes answer.
+        ranks: the processes that train, once the record is open.
     """
 
     def __init__(self) -> None:
@@ -41,6 +43,7 @@ class Run:
         self._last_loss_step = -1
         self._monitored: set[str] = set()
         self._owners: dict[str, object] = {}
+        self.ranks = Ranks.alone()
         self.background = BackgroundPasses(self.write, self.note, _warn)
 
     def open(self, trainer: pl.Trainer, sizes: Sizes, record: Path | None) -> None:
@@ -58,11 +61,12 @@ class Run:
             return
         self.clock.start()
         self.stepped = False
+        self.ranks = ranks_of(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         fresh = trainer.state.fn == "fit" and trainer.global_step == 0
-        self.folder = self.folder or from_rank_zero(trainer, lambda: record or _default_folder(trainer))
-        if fresh and from_rank_zero(trainer, (self.folder / "run.json").exists):
+        self.folder = self.folder or self.ranks.from_first(lambda: record or _default_folder(trainer))
+        if fresh and self.ranks.from_first((self.folder / "run.json").exists):
             raise ValueError(
                 f"{self.folder} already holds the record of another run: give another record=, delete that"
                 " folder, or go on with that run by trainer.fit(..., ckpt_path=...)"
@@ -135,6 +139,8 @@ class Run:
         self._trackers = []
         self._to_record(lambda record: record.finish())
         self._record = None
+        self.ranks.close()
+        self.ranks = Ranks.alone()
 
     def _write_report(self) -> Path | None:
         assert self.folder is not None

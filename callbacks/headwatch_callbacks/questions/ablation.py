@@ -1,13 +1,8 @@
 """What every head is worth: each one removed in turn."""
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-from torch import nn
-
-from headwatch.ablation import ablate_heads
-from headwatch.effects import Effects
-from headwatch.engine.run_sweep import run_sweep
 from headwatch.estimates.target import TargetStderr
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import ABLATIONS, AblationKind
@@ -59,10 +54,3 @@ class Ablation(SweepQuestion):
     def replaced_by(self) -> str:
         """The kind of ablation."""
         return self.kind
-
-    def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Effects | dict[str, Effects]:
-        """Ablate every head."""
-        if self.reference is None:
-            return ablate_heads(model, pairs, kind=self.kind, **options)
-        metric = options.pop("metric")
-        return run_sweep(model, pairs, "z", self.kind, metric, options, reference=self.reference)

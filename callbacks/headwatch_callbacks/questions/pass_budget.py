@@ -34,24 +34,29 @@ class PassBudget:
         self._skipped: list[int] = []
         self._plan = Plan()
 
-    def ask_within(self, situation: Situation, at: Moment) -> Question | None:
-        """The question, with as much of it left out as has to be; None where this pass is skipped."""
+    def plan_within(self, situation: Situation, at: Moment) -> Plan | None:
+        """How much of the question is asked; None where this pass is skipped."""
         plan = self._controller.plan(situation)
         if plan is None:
             self._skipped.append(at.step)
             return None
         self._plan = plan
-        return self._question.reduced(plan)
+        return plan
 
-    def answered(self, answers: Sequence[ProbeResult]) -> None:
-        """Learn from a pass what the next one will take, and whether anything changes; not from one that failed."""
+    def answered(self, answers: Sequence[ProbeResult], n_ranks: int = 1) -> None:
+        """Learn from a pass what the next one will take, and whether anything changes; not from one that failed.
+
+        Args:
+            answers: the answers.
+            n_ranks: how many processes the pass was shared out over; a later one may not be, and takes as much longer.
+        """
         if not answers:
             return
         estimated = [
             each.effects.cost_by_clock for each in answers if isinstance(each.effects, EstimatedEffects)
         ]
         self._controller.learn(
-            self._plan, sum(each.seconds for each in answers), sum(estimated) if estimated else 1.0
+            self._plan, n_ranks * sum(each.seconds for each in answers), sum(estimated) if estimated else 1.0
         )
         changes = [change for each in answers if (change := self._changes.since_last(each)) is not None]
         if changes:

@@ -1,15 +1,11 @@
 """Which activations carry the answer: each one taken from the other prompt."""
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-from torch import nn
-
-from headwatch.effects import Effects
 from headwatch.estimates.target import TargetStderr
 from headwatch.interventions.options import SweepSettings
 from headwatch.interventions.sites import DIRECTIONS, Direction, SiteName, get_site
-from headwatch.patching import patch_activations
 from headwatch.prompts.pairs import PromptPairs
 from headwatch.registry import one_of
 from headwatch_callbacks.questions.prompt_source import TaskPairs, Tokenizer
@@ -65,7 +61,3 @@ class Patching(SweepQuestion):
     def replaced_by(self) -> str:
         """The direction of patching."""
         return self.direction
-
-    def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Effects | dict[str, Effects]:
-        """Patch every activation of the site."""
-        return patch_activations(model, pairs, self._site, direction=self.direction, **options)

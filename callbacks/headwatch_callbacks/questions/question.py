@@ -88,6 +88,15 @@ class Question(ABC):
         """The same question with some of that left out."""
         return self
 
+    def parts(self, n_parts: int) -> Sequence["Question"]:
+        """The question in so many parts or fewer, for as many processes; only itself where it has none."""
+        return (self,)
+
+    def joined(self, answers: Sequence[Sequence[ProbeResult]]) -> Sequence[ProbeResult]:
+        """The answer, from those of all its parts, in their order."""
+        (whole,) = answers
+        return whole
+
     @abstractmethod
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
         """Ask it of a model in evaluation mode, without gradients; an answer a series.

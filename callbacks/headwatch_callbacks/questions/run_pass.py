@@ -39,16 +39,30 @@ def run_pass(
     Returns:
         The answers, each with its share of the seconds that the pass took; none where it failed.
     """
-    started = time.perf_counter()
-    try:
+
+    def measure() -> Sequence[ProbeResult]:
         with within:
-            answers = question.measure(model, at, progress)
+            return question.measure(model, at, progress)
+
+    return hand_on(measure, write, since=time.perf_counter(), failed=failed)
+
+
+def hand_on(
+    measure: Callable[[], Sequence[ProbeResult]],
+    write: Callable[[ProbeResult], None],
+    *,
+    since: float,
+    failed: Callable[[Exception], None] | None = None,
+) -> Sequence[ProbeResult]:
+    """Hand answers on, with their shares of the seconds since the pass began; `run_pass` has the other arguments."""
+    try:
+        answers = measure()
     except Exception as error:  # a probe that fails must not end a training
         if failed is None:
             raise
         failed(error)
         return ()
-    share = (time.perf_counter() - started) / max(len(answers), 1)
+    share = (time.perf_counter() - since) / max(len(answers), 1)
     timed = [replace(answer, seconds=share) for answer in answers]
     for answer in timed:
         write(answer)

@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
-from torch import nn
+from torch import Tensor, nn
 
 from headwatch.cell_names import place_name
 from headwatch.effects.measured import MeasuredCells
+from headwatch.engine.run_sweep import run_sweep
 from headwatch.estimates.allocate import PILOT
 from headwatch.estimates.estimate import estimate_heads
 from headwatch.estimates.least_budget import least_budget
@@ -26,6 +27,7 @@ from headwatch.model.architecture import Architecture, Sizes
 from headwatch.prompts.pairs import PromptPairs
 from headwatch_callbacks.questions.estimate import Estimate, cannot_be_estimated
 from headwatch_callbacks.questions.fewer_pairs import balanced_subset, levels_of
+from headwatch_callbacks.questions.pair_shares import join_pairs, shares
 from headwatch_callbacks.questions.pass_plan import Plan, Spare
 from headwatch_callbacks.questions.prompt_source import PromptSource, TaskPairs, Tokenizer
 from headwatch_callbacks.questions.question import Moment, Progress, Question
@@ -71,6 +73,7 @@ class SweepQuestion(Question):
         self.estimate.check(self.site, self._checked)
         self.pairs: PromptPairs | None = None
         self.all_pairs: PromptPairs | None = None  # where only some are asked about
+        self.rows: Tensor | None = None  # those of a part of the question
 
     @property
     @abstractmethod
@@ -86,10 +89,6 @@ class SweepQuestion(Question):
     @abstractmethod
     def replaced_by(self) -> str:
         """The kind of ablation or the direction of patching."""
-
-    @abstractmethod
-    def ask(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Any:
-        """Put the question to a model, exactly."""
 
     @property
     def asked(self) -> str:
@@ -116,9 +115,9 @@ class SweepQuestion(Question):
         """One answer a metric."""
         assert self.pairs is not None
         metrics = [self.pairs.metric] if self.metric is None else _as_list(self.metric)
-        options = {**self.options, "metric": metrics, "progress": progress}
-        ask = self._ask_estimates if self.estimate.wanted else self.ask
-        found: Mapping[str, MeasuredCells] = ask(model, self.pairs, **options)
+        options = {**self.options, "progress": progress}
+        ask = self._ask_estimates if self.estimate.wanted else self._ask
+        found = ask(model, self.pairs, metrics, options)
         return [self._answer(metric, effects, at) for metric, effects in found.items()]
 
     def spare(self, network: Architecture) -> Spare:
@@ -148,14 +147,48 @@ class SweepQuestion(Question):
             reduced.estimate = Estimate()
         return reduced
 
+    def parts(self, n_parts: int) -> Sequence["SweepQuestion"]:
+        """An exact sweep on some of the pairs each; what is written comes from all pairs in each of them."""
+        assert self.pairs is not None
+        if self.estimate.wanted:
+            return (self,)
+        parts = []
+        for rows in shares(self.pairs, n_parts):
+            part = copy(self)
+            part.rows = rows
+            parts.append(part)
+        return parts
+
+    def joined(self, answers: Sequence[Sequence[ProbeResult]]) -> Sequence[ProbeResult]:
+        """Effects on all pairs, in their order."""
+        assert self.pairs is not None
+        if len(answers) == 1:
+            return answers[0]
+        rows, found = shares(self.pairs, len(answers)), list[ProbeResult]()
+        for of_metric in zip(*answers, strict=True):
+            effects = join_pairs([answer.effects for answer in of_metric], rows)
+            found.append(self._answer(effects.metric, effects, Moment(of_metric[0].step, of_metric[0].epoch)))
+        return found
+
     def _sweep(self, network: Architecture, pairs: PromptPairs) -> Sweep:
         """The exact sweep that is asked for, or a sentence that says why there is none."""
         metric = None if self.metric is None else _as_list(self.metric)
         return make_spec(network, pairs, self.site, self.replaced_by, metric, self._checked)
 
-    def _ask_estimates(self, model: nn.Module, pairs: PromptPairs, **options: Any) -> Any:
-        asked: Any = {"kind": self.replaced_by, "site": self.site, **vars(self.estimate)}
-        return estimate_heads(model, pairs, **asked, reference=self.reference, **options)
+    def _ask(
+        self, model: nn.Module, pairs: PromptPairs, metrics: list[str], options: dict[str, Any]
+    ) -> Mapping[str, MeasuredCells]:
+        """Put the question to a model, exactly."""
+        asked: Any = {"reference": self.reference, "rows": self.rows}
+        found = run_sweep(model, pairs, self.site, self.replaced_by, metrics, options, **asked)
+        assert isinstance(found, dict)
+        return found
+
+    def _ask_estimates(
+        self, model: nn.Module, pairs: PromptPairs, metrics: list[str], options: dict[str, Any]
+    ) -> Mapping[str, MeasuredCells]:
+        asked: Any = {"kind": self.replaced_by, "site": self.site, **vars(self.estimate), **options}
+        return estimate_heads(model, pairs, metric=metrics, reference=self.reference, **asked)
 
     @property
     def reference(self) -> PromptPairs | None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from headwatch.effects import Effects
 from headwatch.engine.experiment import SweepResult
@@ -34,6 +35,7 @@ def run_sweep(
     sets: Sequence[Any] | None = None,
     paths: Paths | None = None,
     reference: PromptPairs | None = None,
+    rows: Int[Tensor, " some"] | None = None,
 ) -> Effects | dict[str, Effects]:
     """The effects of replacing a site, unit by unit.
 
@@ -47,6 +49,8 @@ def run_sweep(
         sets: heads that are replaced together, in place of one by one.
         paths: who alone sees what is replaced.
         reference: the prompts that means are taken over; None for the clean prompts of all pairs.
+        rows: the pairs that are run, in the order of the effects; None for all. What is written comes from all of them
+            either way, so that the effects on some are those that they have among all.
 
     Raises:
         ValueError: a bad argument, or pairs that do not fit the model or the question.
@@ -63,22 +67,26 @@ def run_sweep(
         pairs = pairs.to(hooked.architecture.device)
         spec = make_spec(hooked.architecture, pairs, site, kind, metric, chosen, sets=sets, paths=paths)
         groups = [spec.metrics] if chosen.engine == "hooks" else read_together(pairs, spec.metrics)
-        ticks, found = Ticks(chosen.progress, len(pairs), len(groups)), dict[str, Effects]()
+        ticks, found = (
+            Ticks(chosen.progress, len(pairs if rows is None else rows), len(groups)),
+            dict[str, Effects](),
+        )
         started = time.perf_counter()
         means_of = None if reference is None else reference.to(hooked.architecture.device)
         values = AblationValues.of(hooked, pairs, spec, kind, chosen, means_of)
         for metrics in groups:
             sweep = replace(spec, metrics=metrics)
-            found |= _effects(SweepRun(hooked, pairs, sweep, kind, chosen, values, ticks), started)
+            run = SweepRun(hooked, pairs, sweep, kind, chosen, values, ticks)
+            found |= _effects(run, rows, started)
             started = time.perf_counter()
     if isinstance(metric, list | tuple):
         return {one.name: found[one.name] for one in spec.metrics}
     return found[spec.metric.name]
 
 
-def _effects(run: SweepRun, started: float) -> dict[str, Effects]:
-    """The effects on all pairs, by the metric's name."""
-    result = run.result()
+def _effects(run: SweepRun, rows: Tensor | None, started: float) -> dict[str, Effects]:
+    """The effects on the pairs that are run, by the metric's name."""
+    result = run.result(rows=rows)
     seconds = time.perf_counter() - started
     named = enumerate(run.sweep.metrics)
     return {metric.name: _effects_on(run, metric, result.of_metric(i), seconds) for i, metric in named}

@@ -14,48 +14,98 @@ from headwatch.record import Record
 from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
 from tests.headwatch_callbacks.training import Counting, Language
 
-
-def run(devices, folder, probed="probed"):
-    """Start the program, which says all it has to say in its folder."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.headwatch_callbacks.two_processes"]
-    return subprocess.Popen(
-        [*command, str(devices), str(folder), probed],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+ELSEWHERE = "RankFailedError: rank 1 found RuntimeError: no such luck"
 
 
-def test_two_processes_find_what_one_finds_and_train_as_they_do_without_probes(tmp_path):
-    runs = [run(1, tmp_path / "one"), run(2, tmp_path / "two"), run(2, tmp_path / "without", "bare")]
-    for each in runs:
-        said, _ = each.communicate(timeout=180)
-        assert each.returncode == 0, said
-    one, two = (Record.read(tmp_path / name / "record") for name in ("one", "two"))
-    assert [entry.step for entry in two.effects] == [entry.step for entry in one.effects] == [0, 0, 1, 2, 2]
-    for ours, theirs in zip(two.effects, one.effects, strict=True):
-        np.testing.assert_array_equal(ours.mean, theirs.mean)
-    for ours, theirs in zip(two.scores, one.scores, strict=True):
-        for name in theirs.scores:
-            np.testing.assert_allclose(ours.scores[name], theirs.scores[name], rtol=1e-6)
-    assert len(two.notes) == len(one.notes) == 4
-    assert (tmp_path / "two" / "rank0").read_text() == (tmp_path / "two" / "rank1").read_text()
-    probed, bare = (torch.load(tmp_path / name / "trained.pt") for name in ("two", "without"))
-    assert all(torch.equal(probed[name], bare[name]) for name in bare)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of several trainings, of one process, two and three."""
+    folder = tmp_path_factory.mktemp("runs")
+    kinds = [
+        "2 two probed",
+        "3 three probed",
+        "2 back background",
+        "2 slow slow",
+        "2 bare bare",
+        "1 one probed",
+    ]
+    places = [(devices, str(folder / name), kind) for devices, name, kind in map(str.split, kinds)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tests.headwatch_callbacks.two_processes",
+        *sum(places, ()),
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert said.returncode == 0, said.stderr
+    return folder
 
 
-def test_nobody_waits_for_a_pass_in_the_background_until_the_end(tmp_path):
-    runs = [run(2, tmp_path / "back", "background"), run(2, tmp_path / "without", "bare")]
-    for each in runs:
-        said, _ = each.communicate(timeout=180)
-        assert each.returncode == 0, said
-    record = Record.read(tmp_path / "back" / "record")
-    assert [entry.step for entry in record.scores] == [0, 2]
-    assert [note.message for note in record.notes] == [
+def record(runs, name):
+    return Record.read(runs / name / "record")
+
+
+def passes(entries):
+    """The passes that don't depend on the clock, by their names and steps."""
+    return {(one.label, one.step): one for one in entries if not one.label.endswith(("paid", "elsewhere"))}
+
+
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_many_processes_find_what_one_finds(runs, name):
+    ours, theirs = (passes(record(runs, each).effects) for each in (name, "one"))
+    assert len(theirs) == 14
+    assert ours.keys() == theirs.keys()
+    for key, entry in theirs.items():
+        for numbers in ("mean", "stderr"):
+            found, expected = (getattr(one, numbers) for one in (ours[key], entry))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6, err_msg=f"{key} {numbers}")
+
+
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_many_processes_score_what_one_scores(runs, name):
+    ours, theirs = (passes(record(runs, each).scores) for each in (name, "one"))
+    assert ours.keys() == theirs.keys()
+    for key, entry in theirs.items():
+        for score, expected in entry.scores.items():
+            np.testing.assert_allclose(ours[key].scores[score], expected, rtol=1e-6, err_msg=f"{key} {score}")
+
+
+def test_all_processes_know_the_same_summaries(runs):
+    for name, size in (("two", 2), ("three", 3)):
+        seen = {(runs / name / f"rank{rank}").read_text() for rank in range(size)}
+        assert len(seen) == 1
+        assert "headwatch/ablation/z/mean/loss/few/largest_effect" in seen.pop()
+
+
+def test_a_pass_that_fails_in_any_process_is_told_and_stops_no_training(runs):
+    failures = [note.message for note in record(runs, "two").notes if "failed" in note.message]
+    assert failures.count("the probe elsewhere failed after step 0: " + ELSEWHERE) == 1
+    assert [text for text in failures if "counting" in text] == [
+        f"the probe counting failed after step {step}: RuntimeError: no such luck" for step in (0, 0, 1, 2)
+    ]
+    assert len([one for one in record(runs, "one").effects if one.label == "elsewhere"]) == 1
+
+
+def test_many_processes_train_as_they_do_without_probes(runs):
+    bare = torch.load(runs / "bare" / "trained.pt")
+    for name in ("two", "back", "slow"):
+        probed = torch.load(runs / name / "trained.pt")
+        assert all(torch.equal(probed[key], bare[key]) for key in bare), name
+
+
+def test_a_pass_may_take_longer_than_the_timeout_of_the_training(runs):
+    assert [entry.label for entry in record(runs, "slow").effects] == ["sleeping"]
+    assert len(record(runs, "slow").notes) == 0
+
+
+def test_nobody_waits_for_a_pass_in_the_background_until_the_end(runs):
+    found = record(runs, "back")
+    assert [entry.step for entry in found.scores] == [0, 2]
+    assert [note.message for note in found.notes] == [
         "the probe says skipped 3 passes in the background: after 0, 1, 2"
     ]
-    probed, bare = (torch.load(tmp_path / name / "trained.pt") for name in ("back", "without"))
-    assert all(torch.equal(probed[name], bare[name]) for name in bare)
 
 
 def under(strategy, **settings):

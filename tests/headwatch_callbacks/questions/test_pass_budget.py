@@ -34,14 +34,20 @@ def answer(question, step, shift, seconds=0.8):
     return ProbeResult("ablation", "ablation", step, 0, seconds, effects=effects, pairs=pairs)
 
 
+def asked_within(budget, situation, step):
+    """The question as it is asked; None where it is skipped."""
+    plan = budget.plan_within(situation, Moment(step))
+    return None if plan is None else budget._question.reduced(plan)
+
+
 def third_plan(shift):
     """What is asked after two passes, of which the second differs by a shift, with money for 8 to 31 pairs."""
     budget = budget_of(by_position=True)
     for step, trained in ((0, 0.0), (1, 1000.0)):
-        asked = budget.ask_within(Situation(trained, 0.0, step), Moment(step))
+        asked = asked_within(budget, Situation(trained, 0.0, step), step)
         few = asked.reduced(Plan(8))
         budget.answered([answer(few, step, shift * step)])
-    return budget.ask_within(Situation(2000.0, 94.5, 2), Moment(2))
+    return asked_within(budget, Situation(2000.0, 94.5, 2), 2)
 
 
 def test_while_heads_change_a_pass_is_made_of_fewer_pairs_and_else_skipped():
@@ -79,7 +85,7 @@ def test_the_least_that_a_question_says_it_can_be_asked_for_is_taken_and_less_is
 def test_a_pass_that_failed_teaches_nothing():
     budget = budget_of()
     for step in (0, 1):
-        asked = budget.ask_within(Situation(0.0, 0.0, step), Moment(step))
+        asked = asked_within(budget, Situation(0.0, 0.0, step), step)
         assert (len(asked.pairs), asked.estimate.wanted) == (8, True), "still the least: nothing was timed"
         budget.answered([])
 
@@ -87,10 +93,10 @@ def test_a_pass_that_failed_teaches_nothing():
 def test_what_was_skipped_is_said_with_its_steps_and_the_limit():
     budget = budget_of(0.01)
     assert budget.told_at_end is None
-    asked = budget.ask_within(Situation(0.0, 0.0, 0), Moment(0))
+    asked = asked_within(budget, Situation(0.0, 0.0, 0), 0)
     budget.answered([answer(asked, 0, 0.0)])
     for step in (3, 7):
-        assert budget.ask_within(Situation(float(step), 0.8, step), Moment(step)) is None
+        assert asked_within(budget, Situation(float(step), 0.8, step), step) is None
     assert budget.told_at_end == (
         "the probe ablation/z/mean/loss skipped 2 passes to keep to max_overhead=0.01: after 3, 7"
     )
