@@ -3,13 +3,17 @@ BIN := .venv/bin
 READY := .venv/ready
 BENCH := .venv/bench
 
-.PHONY: demo test lint lint-page docs bench clean
+.PHONY: demo test matrix lint lint-page docs bench clean
 
 demo: $(READY)
 	$(BIN)/python examples/ioi_demo.py
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
+
+# Every row of the matrix, of which `make test` trains a few; what it found goes into docs/guarantees.md.
+matrix: $(READY)
+	$(BIN)/python -m tests.matrix.run
 
 lint: $(READY) lint-page
 	$(BIN)/ruff format --check .

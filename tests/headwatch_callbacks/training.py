@@ -124,7 +124,7 @@ def trained(
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
     """Where two traces differ by at least one bit."""
     if isinstance(one, Tensor):
-        if one.dtype != other.dtype or not torch.equal(one, other):
+        if one.dtype != other.dtype or not torch.equal(_bits(one), _bits(other)):
             yield path
     elif isinstance(one, dict):
         if one.keys() != other.keys():
@@ -138,6 +138,11 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
             yield from differences(mine, theirs, f"{path}/{index}")
     elif one != other:
         yield path
+
+
+def _bits(value: Tensor) -> Tensor:
+    """A tensor as bytes: a NaN is the same as itself, and 0 is not −0."""
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8)
 
 
 class CountingQuestion(Question):
