@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from headwatch.model.architecture import Architecture
 from headwatch.model.find import find_architecture
+from headwatch.record.owner import State
 from headwatch_callbacks.background.device import background_device, check_device
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import Taken
@@ -31,6 +32,7 @@ from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.schedule import Schedule
 from headwatch_callbacks.ranks import run_shared_pass
+from headwatch_callbacks.trackers.training_recorder import RunIdentity
 
 Summaries = Mapping[str, Mapping[str, float]]
 
@@ -120,6 +122,7 @@ class ProbeCallback(pl.Callback):
         self._probed_after: int | None = None
         self._checkpoint_step: int | None = None
         self._failed = False
+        self._run: RunIdentity | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([repr(self.label), *self.schedule.chosen])})"
@@ -130,12 +133,13 @@ class ProbeCallback(pl.Callback):
         return self._generate_state_key(label=self.label)
 
     def state_dict(self) -> dict[str, Any]:
-        """How far this probe got: numbers of optimizer steps."""
-        return {"probed_after": self._probed_after}
+        """How far this probe got, in optimizer steps, and in the record of which run."""
+        return {"probed_after": self._probed_after} | ({} if self._run is None else self._run.state())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there: what was probed before the checkpoint is not probed again."""
         self._probed_after = state_dict["probed_after"]
+        self._run = RunIdentity.in_state(state_dict)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -147,6 +151,7 @@ class ProbeCallback(pl.Callback):
         """Refuse what could never work."""
         check_device(self.worker_device)
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
+        self._run = None
         _record_folder(trainer)
         if stage == "fit":
             check_strategy(trainer)
@@ -172,6 +177,7 @@ class ProbeCallback(pl.Callback):
         if trainer.global_step == before:
             return
         run_of(trainer).stepped = True
+        run_of(trainer).alive()
         step = loss_step(trainer, batch_over=False)
         due = self.schedule.due_after_step(before, trainer.global_step, self._log_spaced)
         if due or trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
@@ -225,7 +231,7 @@ class ProbeCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Close the record; Lightning calls no `teardown` after an exception."""
-        self._end(trainer)
+        self._end(trainer, "interrupted")
 
     def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         with preserve_rng(), self._timed(run_of(trainer)):
@@ -233,7 +239,9 @@ class ProbeCallback(pl.Callback):
             self.question.prepare(self._network)
             self._asked = _as_fast_as_the_run(trainer, self.question)
             run_of(trainer).claim(self.question.labels(self._network.sizes), self)
-            run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer))
+            resumed = next((probe._run for probe in _siblings(trainer) if probe._run is not None), None)
+            run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer), resumed)
+            self._run = run_of(trainer).identity
 
     def _keep_budget(self, trainer: pl.Trainer) -> None:
         """Plan passes by what they may take, from now on."""
@@ -252,13 +260,13 @@ class ProbeCallback(pl.Callback):
         )
         run_of(trainer).note("info", self._budget.passes.told_at_start)
 
-    def _end(self, trainer: pl.Trainer) -> None:
+    def _end(self, trainer: pl.Trainer, state: State = "finished") -> None:
         with preserve_rng():
             if self._budget is not None and self._budget.passes.told_at_end is not None:
                 run_of(trainer).note("info", self._budget.passes.told_at_end)
             self._network, self._training, self._budget = None, False, None
             if self is _siblings(trainer)[-1]:
-                run_of(trainer).close()
+                run_of(trainer).close(state)
 
     def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""

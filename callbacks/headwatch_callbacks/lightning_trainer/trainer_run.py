@@ -1,8 +1,7 @@
 """What the headwatch callbacks of one Trainer share: the record, the trackers, and the time that probes took."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,13 +12,15 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from headwatch.model.architecture import Sizes
 from headwatch.page import report
+from headwatch.record.owner import State
 from headwatch_callbacks.background.passes import BackgroundPasses
 from headwatch_callbacks.lightning_trainer.ranks import ranks_of
+from headwatch_callbacks.lightning_trainer.run_folder import folder_of, new_folder
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.questions.training_clock import TrainingClock
 from headwatch_callbacks.ranks import Ranks
 from headwatch_callbacks.trackers import GuardedTracker, trackers_for
-from headwatch_callbacks.trackers.run_recorder import RunRecorder
+from headwatch_callbacks.trackers.training_recorder import RunIdentity, TrainingRecorder
 
 
 class Run:
@@ -38,7 +39,9 @@ class Run:
         self.clock = TrainingClock()
         self.stepped = False
         self._trackers: list[GuardedTracker] = []
-        self._record: RunRecorder | None = None
+        self._record: TrainingRecorder | None = None
+        self._own: RunIdentity | None = None
+        self._trained = False
         self._losses: dict[str, float] = {}
         self._last_loss_step = -1
         self._monitored: set[str] = set()
@@ -46,16 +49,19 @@ class Run:
         self.ranks = Ranks.alone()
         self.background = BackgroundPasses(self.write, self.note, _warn)
 
-    def open(self, trainer: pl.Trainer, sizes: Sizes, record: Path | None) -> None:
+    def open(
+        self, trainer: pl.Trainer, sizes: Sizes, record: Path | None, resumed: RunIdentity | None = None
+    ) -> None:
         """Open the record and the trackers; does nothing while they are open.
 
         Args:
             trainer: the trainer, at the start of a stage.
             sizes: the model's.
-            record: the record's folder; None = a new one under the trainer's `default_root_dir`.
+            record: the record's folder; None = that of `resumed`, or a new one under the trainer's `default_root_dir`.
+            resumed: the run that the checkpoint is of.
 
         Raises:
-            ValueError: a new run would be written into the record of another one.
+            ValueError: another run trains into the record, or the record is that of another run.
         """
         if self.clock.running:
             return
@@ -64,16 +70,47 @@ class Run:
         self.ranks = ranks_of(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        fresh = trainer.state.fn == "fit" and trainer.global_step == 0
-        self.folder = self.folder or self.ranks.from_first(lambda: record or _default_folder(trainer))
-        if fresh and self.ranks.from_first((self.folder / "run.json").exists):
-            raise ValueError(
-                f"{self.folder} already holds the record of another run: give another record=, delete that"
-                " folder, or go on with that run by trainer.fit(..., ckpt_path=...)"
-            )
+        self.folder = self.ranks.from_first(lambda: self._open_record(trainer, sizes, record, resumed))
         if trainer.is_global_zero:
-            self._record = RunRecorder(self.folder, sizes)
             self._trackers = trackers_for(trainer)
+
+    def _open_record(
+        self, trainer: pl.Trainer, sizes: Sizes, record: Path | None, resumed: RunIdentity | None
+    ) -> Path:
+        training = trainer.state.fn == "fit"
+        opened = self._training_record if training else self._evaluation_record
+        self._record = opened(trainer, sizes, record, resumed)
+        return self._record.folder
+
+    def _training_record(
+        self, trainer: pl.Trainer, sizes: Sizes, record: Path | None, resumed: RunIdentity | None
+    ) -> TrainingRecorder:
+        fresh = trainer.global_step == 0 and resumed is None
+        # A validation before the training may have made the record; what an earlier fit left makes room for a new one.
+        known = resumed or (None if fresh and self._trained else self._own)
+        moved = None if resumed is None else folder_of(resumed, trainer)
+        folder = record or moved or self.folder or new_folder(trainer)
+        opened = TrainingRecorder(
+            folder, sizes, goes_on=not fresh or known is not None, run=None if known is None else known.id
+        )
+        if resumed is not None and opened.identity.id != resumed.id:
+            opened.note("info", f"training goes on from a checkpoint of the run in {resumed.folder}")
+        self._own, self._trained = opened.identity, True
+        return opened
+
+    def _evaluation_record(
+        self, trainer: pl.Trainer, sizes: Sizes, record: Path | None, resumed: RunIdentity | None
+    ) -> TrainingRecorder:
+        folder = self.folder or record or new_folder(trainer)
+        made_here = not (folder / "run.json").exists()
+        opened = TrainingRecorder(folder, sizes, alone=False)
+        self._own = opened.identity if made_here else self._own
+        return opened
+
+    @property
+    def identity(self) -> RunIdentity | None:
+        """Which run this is, for its checkpoints; None where no record is open, and on other ranks than the first."""
+        return None if self._record is None else self._record.identity
 
     def claim(self, labels: Sequence[str], owner: object) -> None:
         """Keep series for one probe of this trainer.
@@ -88,13 +125,20 @@ class Run:
     def write(self, result: ProbeResult) -> None:
         """Give a result to the record and to every tracker."""
         counted = replace(result, overhead=self.clock.overhead if self.stepped else None)
-        self._to_record(lambda record: record.write(counted))
+        if self._record is not None:
+            self._record.write(counted)
         for tracker in self._trackers:
             tracker.write(counted)
 
+    def alive(self) -> None:
+        """Show other machines, between two writes, that the training goes on."""
+        if self._record is not None:
+            self._record.alive()
+
     def note(self, level: str, message: str) -> None:
         """Write something into the record that its reader should know."""
-        self._to_record(lambda record: record.note(level, message))
+        if self._record is not None:
+            self._record.note(level, message)
 
     def monitor(self, trainer: pl.Trainer, label: str, summary: Mapping[str, float]) -> None:
         """Let `ModelCheckpoint(monitor=...)` and its like see the summary of a pass, as `headwatch/LABEL/NAME`.
@@ -122,22 +166,27 @@ class Run:
         changed = {name: value for name, value in found.items() if self._losses.get(name) != value}
         self._losses |= changed
         if changed:
-            self._to_record(lambda record: record.scalars(step, changed))
+            self._record.scalars(step, changed)
 
     @property
     def share(self) -> float:
         """The share of the stage's wall time that the probes took, 0 to 1."""
         return self.clock.held_up / max(self.clock.wall, 1e-9)
 
-    def close(self) -> None:
-        """Let every tracker send what comes at the end, with the run's report, and close the record."""
+    def close(self, state: State = "finished") -> None:
+        """Let every tracker send what comes at the end, with the run's report, and close the record.
+
+        Args:
+            state: `interrupted` where the stage did not come to its end.
+        """
         self.clock.stop()
         self.background.close()
         written = self._write_report() if self._trackers else None
         for tracker in self._trackers:
             tracker.finish(written)
         self._trackers = []
-        self._to_record(lambda record: record.finish())
+        if self._record is not None:
+            self._record.close(state)
         self._record = None
         self.ranks.close()
         self.ranks = Ranks.alone()
@@ -151,18 +200,6 @@ class Run:
                 f"headwatch could not write a report of {self.folder}: {type(error).__name__}: {error}"
             )
             return None
-
-    def _to_record(self, action: Callable[[RunRecorder], None]) -> None:
-        if self._record is None:
-            return
-        try:
-            action(self._record)
-        except Exception as error:  # a full disk, say: training must go on
-            self._record = None
-            rank_zero_warn(
-                f"headwatch writes nothing more into the record in {self.folder}, which failed with"
-                f" {type(error).__name__}: {error}; training goes on"
-            )
 
 
 def _warn(message: str, category: type[Warning]) -> None:
@@ -199,21 +236,3 @@ def probe_share(trainer: pl.Trainer) -> float:
         True
     """
     return run_of(trainer).share
-
-
-def _default_folder(trainer: pl.Trainer) -> Path:
-    root = Path(trainer.default_root_dir) / "headwatch_runs"
-    logger = trainer.logger
-    parts = [] if logger is None else [logger.name, logger.version]
-    named = "-".join(str(part) for part in parts if part not in (None, ""))
-    wanted = "".join(c if c.isalnum() or c in "-_." else "-" for c in named).strip(".")
-    return _free(root / (wanted or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
-
-
-def _free(folder: Path) -> Path:
-    taken = 1
-    free = folder
-    while free.exists():
-        taken += 1
-        free = folder.with_name(f"{folder.name}-{taken}")
-    return free

@@ -1,6 +1,7 @@
 """A run's own record on disk, one directory: `run.json`, `probes.jsonl`, `attn/<step>.npz`, `per_pair/<step>.npz`."""
 
 from headwatch.record.change_points import SeriesChangePoints, change_points
+from headwatch.record.claim import Claim, claim
 from headwatch.record.compare import compare
 from headwatch.record.comparison import Comparison
 from headwatch.record.entries import (
@@ -22,6 +23,7 @@ __all__ = [
     "AttentionEntry",
     "AttentionFrame",
     "CheckpointEntry",
+    "Claim",
     "Comparison",
     "EffectEntry",
     "Entry",
@@ -37,6 +39,7 @@ __all__ = [
     "SeriesChangePoints",
     "Tail",
     "change_points",
+    "claim",
     "compare",
     "events",
     "export",

@@ -4,10 +4,8 @@ Each line is one unbuffered write to the end of `probes.jsonl`, so any number of
 file systems too. Appending effects of 144 heads costs under a millisecond, with those of 64 pairs each about 5.
 """
 
-import contextlib
-import itertools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +17,9 @@ from torch import Tensor
 
 from headwatch.effects.measured import MeasuredCells
 from headwatch.prompts.pairs import PromptPairs
-from headwatch.record.description import write_description
+from headwatch.record.array_files import ArrayFiles
+from headwatch.record.claim import Claim
+from headwatch.record.description import put_back, write_description
 from headwatch.record.entries import (
     AttentionEntry,
     CheckpointEntry,
@@ -30,10 +30,12 @@ from headwatch.record.entries import (
     ScoreEntry,
 )
 from headwatch.record.from_effects import array, entry_of, per_pair_of
+from headwatch.record.line_file import LineFile
 from headwatch.record.lines import line_of
 from headwatch.record.npz import check_bytes
+from headwatch.record.owner import State
 from headwatch.record.packing import pack
-from headwatch.record.whole_file import write_whole
+from headwatch.warn import warn_user
 
 SHOWN_PAIRS = 64  # prompts kept for showing; effects are over all pairs
 
@@ -45,18 +47,27 @@ class RecordWriter:
         directory: the record's directory.
         name: the run's name, for people.
         model: the model's sizes by name, such as `{"n_layers": 12, "n_heads": 12}`.
+        claim: the training's claim to the record, which is given up at the end; None to add to it beside others.
+
+    Attributes:
+        run: the run's identity, whatever its name and wherever its folder is.
 
     Raises:
-        ValueError: the directory holds a record of a model with other sizes, or of a newer format.
+        ValueError: the directory holds a record of a model with other sizes or of a newer format, or lines of which
+            nothing says what they are.
     """
 
-    def __init__(self, directory: Path | str, *, name: str, model: Mapping[str, int]) -> None:
-        self.directory, self._model = Path(directory), dict(model)
+    def __init__(
+        self, directory: Path | str, *, name: str, model: Mapping[str, int], claim: Claim | None = None
+    ) -> None:
+        self.directory, self._name, self._model, self._claim = Path(directory), name, dict(model), claim
         self.directory.mkdir(parents=True, exist_ok=True)
-        write_description(self.directory, name, model)
-        lines = self.directory / "probes.jsonl"
-        self._file: int | None = os.open(lines, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        self._between = b"\n" if _ends_in_mid_line(self._file) else b""
+        self._description = write_description(self.directory, name, model)
+        self.run = self._description.id
+        self._lines = LineFile(self.directory / "probes.jsonl")
+        self._arrays = ArrayFiles(self.directory)
+        if claim is not None:
+            self._arrays.sweep()
 
     def effects(
         self,
@@ -161,11 +172,20 @@ class RecordWriter:
         """Append something that a reader should know; `level` is `info`, `warning` or `error`."""
         self._append(Note(level, message))
 
-    def close(self) -> None:
-        """Close the file; what was appended is on disk already."""
-        if self._file is not None:
-            os.close(self._file)
-        self._file = None
+    def alive(self) -> None:
+        """Show other machines, between two writes, that the training goes on."""
+        if self._claim is not None:
+            self._claim.ownership.touch()
+
+    def close(self, state: State = "finished") -> None:
+        """Close the file; what was appended is on disk already.
+
+        Args:
+            state: `interrupted` where the training that claimed the record did not come to its end.
+        """
+        if not self._lines.closed and self._claim is not None:
+            self._claim.ownership.release(state)
+        self._lines.close()
 
     def __enter__(self) -> "RecordWriter":
         return self
@@ -175,45 +195,47 @@ class RecordWriter:
     ) -> None:
         self.close()
 
-    def _append(self, entry: Entry) -> None:
-        if self._file is None:
+    def restore(self) -> bool:
+        """Go on with a new record where this one was deleted or replaced, and note what is missing; whether it was.
+
+        Raises:
+            OSError: it can't be made.
+            ValueError: another process trains into the record now, or it has become that of another run.
+        """
+        if self._lines.closed:
             raise ValueError(f"the record in {self.directory} is closed")
+        if self._claim is not None:
+            self._claim.ownership.check()
+        if not self._lines.is_gone():
+            if not (self.directory / "run.json").exists():
+                put_back(self.directory, self._description)
+            return False
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_description(self.directory, self._name, self._model, self.run)
+        if not self._lines.reopen():
+            return False
+        self._arrays.forget()
+        message = (
+            f"the record in {self.directory} was deleted or replaced while a run wrote it: what it held is missing, "
+            "and what comes now is recorded"
+        )
+        self._lines.append(line_of(Note("warning", message)))
+        warn_user(message)
+        return True
+
+    def _append(self, entry: Entry) -> None:
         line = line_of(entry)
-        # A line that an earlier write left unfinished must not swallow this one.
-        data = self._between + line
-        # What this write may leave unfinished counts for nothing, even if it lacks no more than its end.
-        self._between = b" cut off\n"
-        written = os.write(self._file, data)
-        if written < len(data):
-            raise OSError(
-                f"only {written} of {len(data)} bytes fitted into {self.directory / 'probes.jsonl'}"
-            )
-        self._between = b""
+        self.restore()
+        replaced = self._arrays.replaced_by(entry)
+        self._lines.append(line)
+        if replaced is not None:
+            replaced.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
+    @contextmanager
     def _stored(self, folder: str, step: int, save: Callable[..., object]) -> Iterator[str]:
-        """Write a file before the line that names it, and take it back where that line can't be written."""
-        file = self._claim(folder, step)
-        try:
-            write_whole(file, save)
-            yield file.name
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
-
-    def _claim(self, folder: str, step: int) -> Path:
-        (self.directory / folder).mkdir(exist_ok=True)
-        for turn in itertools.count():
-            file = self.directory / folder / (f"{step}-{turn}.npz" if turn else f"{step}.npz")
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
-                return file
-        raise AssertionError("unreachable")
-
-
-def _ends_in_mid_line(file: int) -> bool:
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        self.restore()
+        with self._arrays.stored(folder, step, save) as name:
+            yield name
 
 
 def _check_maps(maps: Tensor, tokens: Sequence[Sequence[str]], model: Mapping[str, int]) -> None:

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from headwatch.record import Record
+from headwatch.record.description import read_description
 from headwatch_callbacks import HeadAblation, record_folder
 from tests.headwatch_callbacks.lightning_trainer.fit import fit, steps_in
 from tests.headwatch_callbacks.training import QUIET, Counting, Language, batches, trainer
@@ -117,7 +118,9 @@ def test_state_is_primitives_and_two_callbacks_of_a_class_have_their_own(tmp_pat
     run = fit(probes, tmp_path, max_steps=2)
     run.save_checkpoint(tmp_path / "kept.ckpt")
     saved = torch.load(tmp_path / "kept.ckpt", weights_only=True)["callbacks"]
-    assert [saved[probe.state_key] for probe in probes] == [{"probed_after": 2}] * 3
+    assert [saved[probe.state_key] for probe in probes] == [
+        {"probed_after": 2, "run": read_description(record_folder(run)).id, "record": str(record_folder(run))}
+    ] * 3
 
 
 def test_fast_dev_run_probes_and_writes_nothing(tmp_path):
