@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from headwatch.model.listening_hooks import only_listens
+
 Fire = Callable[[str, Tensor], Tensor | None]
 
 
@@ -106,8 +108,12 @@ def layer_norm_parameters(module: nn.Module) -> NormParameters:
 
 
 def has_no_hooks(module: nn.Module) -> bool:
-    """Whether nothing listens to a module or to what is in it."""
-    return not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    """Whether no hook could change what a module, or what is in it, computes."""
+    return all(
+        only_listens(hook)
+        for part in module.modules()
+        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    )
 
 
 def layer_norm(module: Any) -> nn.LayerNorm:

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from torchmetrics import Metric
 
 from headwatch.model.find import find_architecture
+from headwatch.model.listening_hooks import listen_before
 
 _paused: ContextVar[bool] = ContextVar("gradient_head_importance_paused", default=False)
 
@@ -124,8 +125,9 @@ class GradientHeadImportance(Metric):
         """Listen to every backward pass of the forwards made until the returned handles are removed.
 
         Forwards without gradients add nothing, nor do headwatch's own backward passes. Works under autocast and
-        gradient checkpointing (there, remove the handles only after the backward). Attach before the first call
-        of a `torch.compile`d model: compiled code never runs hooks that were added later.
+        gradient checkpointing (there, remove the handles only after the backward). What `torch.compile` has compiled,
+        a model or a function that calls one, is not heard: nothing is added, and the compiled code stays as it is.
+        Copies and files of the model don't listen.
 
         Args:
             model: Hugging Face's GPT-2, or a module that holds one.
@@ -141,21 +143,22 @@ class GradientHeadImportance(Metric):
                 f"{sizes.n_layers} layers of {sizes.n_heads}"
             )
         self.to(network.device)
-        handles = [network.takes_mask.register_forward_pre_hook(self._remember_mask, with_kwargs=True)]
+        handles = [listen_before(network.takes_mask, self._remember_mask)]
         for layer in range(sizes.n_layers):
-            hook = _Hook(self, layer)
-            handles.append(network.output_projection(layer).register_forward_pre_hook(hook))
+            handles.append(listen_before(network.output_projection(layer), partial(self._listen, layer)))
         return handles
 
     def _remember_mask(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mask = kwargs.get("attention_mask", args[2] if len(args) > 2 else None)
         self._mask = mask if mask is not None and mask.ndim == 2 else None
 
-    def _listen(self, layer: int, _: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
+    def _listen(
+        self, layer: int, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, ...] | None:
         z = args[0]
         if _paused.get() or not (torch.is_grad_enabled() and z.requires_grad):
             return None
-        return (_Listen.apply(z, partial(self._receive, layer, self._mask)),)
+        return (_Listen.apply(z, partial(self._receive, layer, self._mask)), *args[1:])
 
     def _receive(self, layer: int, mask: Tensor | None, z: Tensor, gradient: Tensor) -> None:
         real = torch.ones(z.shape[:2], device=z.device) if mask is None else mask
@@ -173,20 +176,6 @@ def pause_listening() -> Iterator[None]:
         _paused.reset(token)
 
 
-class _Hook:
-    """Listens to one layer, outside compiled code; it can be pickled with the model that it hangs on."""
-
-    def __init__(self, importance: GradientHeadImportance, layer: int) -> None:
-        self._parts = (importance, layer)
-        self._listen = torch.compiler.disable(partial(importance._listen, layer))
-
-    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
-        return self._listen(module, args)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Hook, self._parts
-
-
 class _Listen(torch.autograd.Function):
     """The identity, which hands z and its gradient to a function during the backward pass.
 
@@ -201,6 +190,7 @@ class _Listen(torch.autograd.Function):
         return z.view_as(z)
 
     @staticmethod
+    @torch.compiler.disable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         with torch.no_grad():
             ctx.receive(ctx.saved_tensors[0], gradients[0])

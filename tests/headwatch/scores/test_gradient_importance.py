@@ -1,6 +1,9 @@
 import copy
 import gc
+import io
+import pickle
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,13 +11,15 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+import headwatch as hw
+from headwatch.model.fast_linear import is_plain
 from headwatch.scores.gradient_importance import (
     GradientHeadImportance,
     head_importance,
     normalized_by_layer,
     pause_listening,
 )
-from tests.models import random_ids, tiny_gpt2
+from tests.models import random_ids, random_pairs, tiny_gpt2
 
 
 def labels_of(ids: Tensor, mask: Tensor) -> Tensor:
@@ -225,16 +230,6 @@ def test_lora_models_are_found_and_seen() -> None:
     )  # LoRA starts as a no-op
 
 
-# Dynamo looks at `.grad` of every tensor it meets.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_attached_before_the_first_call_of_a_compiled_model() -> None:
-    model, (ids, mask) = tiny_gpt2(), right_padded()
-    expected = listen(model, ids, mask).compute()["raw"]
-    torch._dynamo.reset()
-    result = listen(torch.compile(model, backend="aot_eager"), ids, mask).compute()["raw"]
-    torch.testing.assert_close(result, expected)
-
-
 def test_loss_scale_is_taken_out() -> None:
     model, (ids, mask) = tiny_gpt2(), right_padded()
     expected = listen(model, ids, mask).compute()["raw"]
@@ -264,6 +259,63 @@ def test_reset_within_inference_mode_does_not_break_the_next_backward() -> None:
     with importance.attached(model):
         model(ids, attention_mask=mask, labels=labels_of(ids, mask)).loss.backward()
     torch.testing.assert_close(importance.compute()["raw"], first)
+
+
+def written_and_read(model: torch.nn.Module) -> torch.nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+def twice(
+    copied: Callable[[torch.nn.Module], torch.nn.Module],
+) -> Callable[[torch.nn.Module], torch.nn.Module]:
+    return lambda model: copied(copied(model))
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, written_and_read, twice(copy.deepcopy), twice(written_and_read)]
+)
+def test_copies_and_files_do_not_listen(copied: Callable[[torch.nn.Module], torch.nn.Module]) -> None:
+    model, (ids, mask) = tiny_gpt2(), right_padded()
+    importance = GradientHeadImportance(3, 4)
+    with importance.attached(model):
+        loss = model(ids, attention_mask=mask, labels=labels_of(ids, mask)).loss
+        loss.backward()
+        expected = importance.total.clone()
+        other = copied(model)
+        others = other(ids, attention_mask=mask, labels=labels_of(ids, mask)).loss
+        others.backward()
+    assert torch.equal(others, loss)
+    assert torch.equal(importance.total, expected)
+    assert importance.tokens.tolist() == [23, 23, 23]
+
+
+def test_a_file_of_a_model_can_be_read_without_headwatch() -> None:
+    model = tiny_gpt2()
+    with GradientHeadImportance(3, 4).attached(model):
+        assert b"headwatch" not in pickle.dumps(model)
+
+
+def test_listening_leaves_the_quick_kernels_in_place_and_other_hooks_do_not() -> None:
+    model = tiny_gpt2()
+    projection = model.transformer.h[0].attn.c_proj
+    with GradientHeadImportance(3, 4).attached(model):
+        assert is_plain(projection)
+        assert is_plain(copy.deepcopy(model).transformer.h[0].attn.c_proj)
+        with projection.register_forward_pre_hook(lambda *_: None):
+            assert not is_plain(projection)
+    with projection.register_forward_hook(lambda *_: None):
+        assert not is_plain(projection)
+
+
+def test_ablation_is_the_same_beside_a_listener() -> None:
+    model = tiny_gpt2().bfloat16()
+    pairs = random_pairs()
+    expected = hw.ablate_heads(model, pairs, kind="mean").mean
+    with GradientHeadImportance(3, 4).attached(model):
+        assert torch.equal(hw.ablate_heads(model, pairs, kind="mean").mean, expected)
 
 
 def test_a_model_of_another_shape_is_refused() -> None:
