@@ -43,7 +43,10 @@ class Heard(Question):
         if self.total is None or self.tokens is None:
             return [ProbeResult(self.probe, self.identity, at.step, at.epoch)]
         if not self.tokens.any():
-            raise ValueError("no gradient reached any head: does the training step call this GPT-2?")
+            raise ValueError(
+                "no gradient reached any head: the training step doesn't call this GPT-2, or calls it in a function "
+                "that torch.compile has compiled, where nothing can listen; train it uncompiled, or ask HeadAblation"
+            )
         importance = (self.total / self.tokens[:, None]).float()
         scores = {"importance": importance, "importance_in_layer": normalized_by_layer(importance)}
         largest = {"largest_importance": _largest(importance)}
@@ -79,7 +82,8 @@ class GradientImportance(ProbeCallback):
     Its series is `gradients`. Logged under `headwatch/gradients/`: a `map` a score, and `largest_importance`.
 
     It has nothing to say before the first step and in `trainer.validate` and `trainer.test`, where there is no
-    backward pass. Nor can it listen inside a `torch.compile`d model: that is warned about, and no score is made up.
+    backward pass. Nor can it listen inside what `torch.compile` has compiled, a model or a function that calls one:
+    the compiled code stays as it is, a warning says so, and no score is made up.
 
     Args:
         **options: when and where; see `ProbeCallback`.

@@ -143,10 +143,10 @@ class GradientHeadImportance(Metric):
                 f"{sizes.n_layers} layers of {sizes.n_heads}"
             )
         self.to(network.device)
-        handles = [listen_before(network.takes_mask, self._remember_mask)]
-        for layer in range(sizes.n_layers):
-            handles.append(listen_before(network.output_projection(layer), partial(self._listen, layer)))
-        return handles
+        mask = listen_before(network.takes_mask, self._remember_mask)
+        projections = [network.output_projection(layer) for layer in range(sizes.n_layers)]
+        heads = [listen_before(each, partial(self._listen, layer)) for layer, each in enumerate(projections)]
+        return [mask, *heads]
 
     def _remember_mask(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mask = kwargs.get("attention_mask", args[2] if len(args) > 2 else None)

@@ -12,7 +12,9 @@ from headwatch.scores.gradient_importance import GradientHeadImportance
 from tests.models import random_ids, tiny_gpt2
 
 # Dynamo looks at `.grad` of every tensor it meets.
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)
 
 Step = Callable[[Tensor], Tensor]
 
@@ -142,6 +144,7 @@ def test_what_runs_as_it_stands_beside_compiled_code_is_heard() -> None:
     assert train(with_the_backward_inside, "before", "eager")["tokens"] == [72, 72, 72]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_inductor_makes_the_same_numbers() -> None:
     found, expected = (train(closure_compiled, when, "inductor") for when in ("before", None))
     assert_same(found["tensors"], expected["tensors"])

@@ -1,12 +1,14 @@
 """Gradient importance from the training's own backward pass, against gradients taken by hand."""
 
+import warnings
+
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 
 from headwatch.record import Record
 from headwatch_callbacks import GradientImportance, HeadAblation, record_folder
-from tests.headwatch_callbacks.training import QUIET, Language, batches, trainer
+from tests.headwatch_callbacks.training import QUIET, Language, batches, differences, trained, trainer
 from tests.models import random_pairs
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
@@ -141,6 +143,38 @@ def test_a_compiled_model_is_warned_about_and_no_zeros_are_shown(tmp_path):
     ):
         run = fit(module, tmp_path, max_steps=1)
     assert scores(run) == []
+
+
+def forward_compiled(module):
+    module.gpt.forward = torch.compile(module.gpt.forward, backend="eager")
+
+
+def closure_compiled(module):
+    step = torch.compile(lambda batch: module.gpt(**batch).loss, backend="eager")
+    module.training_step = lambda batch, batch_idx: step(batch)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.parametrize("compiled", [forward_compiled, closure_compiled])
+def test_a_compiled_function_is_warned_about_once_and_trains_as_without(compiled, tmp_path):
+    traces, frames = [], []
+    for probes in ([], [GradientImportance(every_n_train_steps=2)]):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        torch.manual_seed(0)
+        module = Language()
+        compiled(module)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", "the probe")
+            traces.append(trained(probes, tmp_path / str(len(probes)), module).everything())
+        frames.append(dict(torch._dynamo.utils.counters["frames"]))
+        told = [str(each.message) for each in caught if str(each.message).startswith("the probe")]
+        assert len(told) == len(probes)
+        assert all("calls it in a function that torch.compile has compiled" in each for each in told)
+    changed = [path for path in differences(*traces) if not path.startswith("/rng/2")]
+    assert changed == []
+    assert frames[0]["ok"] > 0
+    assert frames[0] == frames[1]
 
 
 def test_before_the_first_step_there_is_nothing_to_ask_for():
