@@ -7,7 +7,7 @@ however small the series. Attention maps stay in the record's bytes, deflated. 1
 import base64
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from headwatch.cell_names import counted
 from headwatch.page.packed import number
 from headwatch.page.series_payload import has_error, keyframes, same_question, series_payload
+from headwatch.page.shortened import LONGEST_NOTE, shortened, shortened_tokens
 from headwatch.record import AttentionEntry, EffectEntry, PromptEntry, Record, ScoreEntry, Series
 from headwatch.record.reader import read_packed
 
@@ -30,7 +31,7 @@ def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
     groups = [*same_question(record.effects), *_score_groups(record.scores)]
     limits = [len(group) for group in groups] if budget is None else _limits(groups, budget)
     return {
-        "name": record.name,
+        "name": shortened(record.name),
         "model": dict(record.model),
         "series": [
             series_payload(keyframes(group, limit), len(group))
@@ -39,14 +40,16 @@ def run_payload(record: Record, budget: int | None = None) -> dict[str, Any]:
         "scalars": [_scalar(name, series) for name, series in record.scalars.items()],
         "frames": [frame_payload(entry) for entry in record.frames],
         "prompts": [_prompts(entry) for entry in record.prompts.values()],
-        "notes": [{"level": note.level, "message": note.message} for note in record.notes],
-        "problems": list(record.problems),
+        "notes": [
+            {"level": note.level, "message": shortened(note.message, LONGEST_NOTE)} for note in record.notes
+        ],
+        "problems": [shortened(problem, LONGEST_NOTE) for problem in record.problems],
     }
 
 
 def frame_payload(entry: AttentionEntry) -> dict[str, Any]:
     """Which attention maps there are, without the maps."""
-    return {"step": entry.step, "label": entry.label, "tokens": entry.tokens}
+    return {"step": entry.step, "label": shortened(entry.label), "tokens": shortened_tokens(entry.tokens)}
 
 
 def maps_payload(record: Record, entry: AttentionEntry, prompts: int | None = None) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def maps_payload(record: Record, entry: AttentionEntry, prompts: int | None = No
     packed = read_packed(record.directory, entry, record.model)[:prompts]
     heads = packed[0].shape[:2] if packed else (0, 0)
     data = zlib.compress(b"".join(maps.tobytes() for maps in packed), 9)
-    shown = {"tokens": entry.tokens[:prompts], "total": len(entry.tokens)}
+    shown = {"tokens": shortened_tokens(entry.tokens[:prompts]), "total": len(entry.tokens)}
     return frame_payload(entry) | shown | {"heads": heads, "maps": base64.b64encode(data).decode()}
 
 
@@ -99,15 +102,15 @@ def _score_entry(entry: ScoreEntry, name: str) -> EffectEntry:
 def _limits(groups: list[list[EffectEntry]], budget: int) -> list[int]:
     """How many passes of each group fit: small groups whole, the large ones share what is left."""
     limits = [0] * len(groups)
-    order = sorted(range(len(groups)), key=lambda i: len(groups[i]) * _pass_size(groups[i]))
+    order = sorted(range(len(groups)), key=lambda i: len(groups[i]) * pass_size(groups[i]))
     for turn, i in enumerate(order):
         share = budget // (len(order) - turn)
-        limits[i] = min(len(groups[i]), max(2, share // _pass_size(groups[i])))
-        budget -= limits[i] * _pass_size(groups[i])
+        limits[i] = min(len(groups[i]), max(2, share // pass_size(groups[i])))
+        budget -= limits[i] * pass_size(groups[i])
     return limits
 
 
-def _pass_size(entries: list[EffectEntry]) -> int:
+def pass_size(entries: Sequence[EffectEntry]) -> int:
     """Characters that one pass of a group takes: two bytes a value in base64, as much for its interval, a mark."""
     interval = 2.125 if has_error(entries) else 0
     estimate = 4.125 if any(entry.n_exact is not None for entry in entries) else 0
@@ -116,11 +119,15 @@ def _pass_size(entries: list[EffectEntry]) -> int:
 
 def _scalar(name: str, series: Series) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": shortened(name),
         "steps": series.steps.tolist(),
         "values": [number(value) for value in series.values.tolist()],
     }
 
 
 def _prompts(entry: PromptEntry) -> dict[str, Any]:
-    return dict(vars(entry))
+    return vars(entry) | {
+        "label": shortened(entry.label),
+        "clean": shortened_tokens(entry.clean),
+        "corrupted": shortened_tokens(entry.corrupted),
+    }

@@ -11,7 +11,9 @@ from typing import Any
 from headwatch.page.assemble import assemble, embed
 from headwatch.page.findings import findings_payload
 from headwatch.page.payload import maps_payload, run_payload
+from headwatch.page.run_names import run_names
 from headwatch.page.series_payload import keyframes
+from headwatch.page.shortened import shortened
 from headwatch.record import AttentionEntry, Record
 
 FRAMES = 20
@@ -42,8 +44,11 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
     if not runs:
         raise ValueError("a report needs at least one run: pass the directory of its record")
     records = [Record.read(run) for run in runs]
-    payloads = [_run(record, len(records)) for record in records]
-    names = ", ".join(record.name for record in records)
+    named = run_names([(record.name, record.directory.absolute()) for record in records])
+    payloads = [
+        _run(record, len(records)) | {"name": name} for record, name in zip(records, named, strict=True)
+    ]
+    names = shortened(", ".join(named))
     out = Path(out)
     page = assemble({"live": False, "runs": payloads}, title=f"{names} · headwatch")
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headwatch.page.packed import bits, counts, halves, number
+from headwatch.page.shortened import shortened
 from headwatch.record import EffectEntry
 from headwatch.record.coords import coords_to_json
 from headwatch.statistics.intervals import p_values, t_factor
@@ -39,9 +40,10 @@ def series_payload(entries: Sequence[EffectEntry], total: int) -> dict[str, Any]
 
 def question_payload(entry: EffectEntry) -> dict[str, Any]:
     """What a pass asked and of which cells; the page tells series apart by it."""
-    names = ("label", "probe", "site", "kind", "metric", "dims")
-    cells = {"shape": entry.mean.shape, "coords": coords_to_json(entry.coords)}
-    return {name: getattr(entry, name) for name in names} | {"first_order": is_first_order(entry)} | cells
+    names = ("label", "probe", "site", "kind", "metric")
+    cells = {"dims": entry.dims, "shape": entry.mean.shape, "coords": coords_to_json(entry.coords)}
+    asked = {name: shortened(getattr(entry, name)) for name in names}
+    return asked | {"first_order": is_first_order(entry)} | cells
 
 
 def same_question(entries: Iterable[EffectEntry]) -> list[list[EffectEntry]]:

@@ -7,6 +7,8 @@ request names a number, so no path is ever built from what somebody sent.
 import hmac
 import re
 import secrets
+import socket
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,7 +53,7 @@ class PageServer(ThreadingHTTPServer):
 
     Raises:
         FileNotFoundError: `runs_dir` is no directory.
-        ValueError: `host` can be reached from elsewhere and there is no token.
+        ValueError: `host` can be reached from elsewhere and there is no token, or one that no address can carry.
         OSError: the port is taken, or the host is not this machine's.
     """
 
@@ -62,26 +64,36 @@ class PageServer(ThreadingHTTPServer):
     ) -> None:
         if not Path(runs_dir).is_dir():
             raise FileNotFoundError(f"{runs_dir} is no directory: pass where runs are recorded")
-        if host not in LOOPBACK and not token:
-            suggestion = secrets.token_urlsafe(12)
-            raise ValueError(f"host {host!r} can be reached by others: pass a token, such as {suggestion}")
+        host = host.strip("[]")
+        _check_token(host, token)
         self.runs = Runs(Path(runs_dir))
         self.token = token
         self.host = host
         self.page = assemble({"live": True}, title="headwatch").encode()
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
+        except UnicodeError as problem:
+            raise ValueError(f"host {host[:80]!r} is no address: {problem}") from problem
         except OSError as problem:
             raise type(problem)(
-                f"{host}:{port} can't be listened on: {problem.strerror or problem}"
+                f"{self._bracketed}:{port} can't be listened on: {problem.strerror or problem}"
             ) from problem
 
     @property
     def url(self) -> str:
         """Where to point a browser."""
-        query = f"?token={quote(self.token)}" if self.token else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.server_port}/{query}"
+        query = f"?token={quote(self.token, safe='')}" if self.token else ""
+        return f"http://{self._bracketed}:{self.server_port}/{query}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep quiet about a client that hung up or fell silent: it is gone, and the others are served."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def serve(
@@ -120,10 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request, or say in one sentence why not."""
-        target = urlsplit(self.path)
         try:
-            self._check(target.path, parse_qs(target.query))
-            kind, body = self._answer(target.path, parse_qs(target.query))
+            path, query = _target(self.path)
+            self._check(path, query)
+            kind, body = self._answer(path, query)
             self._send(200, kind, body)
         except RefusalError as refusal:
             self._send(refusal.status, "text/plain; charset=utf-8", refusal.reason.encode())
@@ -169,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = runs.frame(_whole(query, "id"), _whole(query, "step"), query.get("label", [""])[0])
             else:
                 raise RefusalError(404, "there is nothing here")
-        except (LookupError, ValueError) as problem:
+        except (LookupError, ValueError, OSError) as problem:  # not there, damaged, or removed meanwhile
             raise RefusalError(404, str(problem)) from problem
         return "application/json", embed(answer).encode()
 
@@ -179,6 +191,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _check_token(host: str, token: str | None) -> None:
+    suggestion = secrets.token_urlsafe(12)
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        what = "is empty" if not token else "holds a space or a character beyond ASCII"
+        raise ValueError(f"the token {what}: pass another, such as {suggestion}, or none")
+    if host not in LOOPBACK and token is None:
+        raise ValueError(f"host {host!r} can be reached by others: pass a token, such as {suggestion}")
+
+
+def _target(target: str) -> tuple[str, dict[str, list[str]]]:
+    """Path and query of what was asked for."""
+    try:
+        parts = urlsplit(target)
+        return parts.path, parse_qs(parts.query, max_num_fields=10)
+    except ValueError as problem:
+        raise RefusalError(400, f"the address makes no sense: {problem}") from problem
 
 
 def _whole(query: dict[str, list[str]], name: str) -> int:

@@ -17,8 +17,13 @@ def find_records(directory: Path, depth: int = 0) -> Iterator[Path]:
         return
     if depth == DEEPEST:
         return
-    with os.scandir(directory) as items:
-        folders = sorted(item.name for item in items if item.is_dir(follow_symlinks=False))
+    try:
+        with os.scandir(directory) as items:
+            folders = sorted(item.name for item in items if item.is_dir(follow_symlinks=False))
+    except OSError:  # removed meanwhile, or another's
+        if depth == 0:
+            raise
+        return
     for name in folders:
         yield from find_records(directory / name, depth + 1)
 

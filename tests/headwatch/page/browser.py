@@ -1,4 +1,6 @@
-"""What the tests of the page in a browser do with it."""
+"""What the tests of the page do with it, in a browser or by asking its server."""
+
+import http.client
 
 HEADS = "#heads canvas >> nth=0"
 
@@ -22,3 +24,16 @@ def picks(page):
 def shown_step(page):
     settle(page)
     return page.evaluate("heads.view.step")
+
+
+def ask(server, path, method="GET", **headers):
+    """Status, headers and body of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    for name, value in ({"Host": f"127.0.0.1:{server.server_port}"} | headers).items():
+        connection.putheader(name.replace("_", "-"), value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, answer.headers, body

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import threading
 import time
 from importlib import import_module
 
 import pytest
 
 from headwatch.page import report
+from headwatch.page.serve import PageServer
 from tests.headwatch.page.fake_run import write_run
 
 FLAGS = [
@@ -110,3 +112,28 @@ def run(tmp_path_factory):
 def page_file(run, tmp_path_factory):
     """The run's report."""
     return report([run], tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture
+def serving():
+    """Starts servers in threads, and stops them."""
+    started = []
+
+    def start(*args, **options):
+        server = PageServer(*args, **options)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        started.append((server, thread))
+        return server
+
+    yield start
+    for server, thread in started:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def runs(tmp_path):
+    write_run(tmp_path / "runs" / "a", passes=3, frames=1, prompts=2, series=1, by_position=False)
+    return tmp_path / "runs"

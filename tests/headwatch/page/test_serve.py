@@ -1,53 +1,14 @@
 """The live server answers its own page on this machine, and nobody else."""
 
-import http.client
 import json
-import threading
 
 import pytest
 
 from headwatch.page.serve import PageServer
 from headwatch.record import RecordWriter
+from tests.headwatch.page.browser import ask
 from tests.headwatch.page.conftest import wait_until
 from tests.headwatch.page.fake_run import HOSTILE, write_pass, write_run
-
-
-@pytest.fixture
-def serving():
-    """Starts servers in threads, and stops them."""
-    started = []
-
-    def start(*args, **options):
-        server = PageServer(*args, **options)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        started.append((server, thread))
-        return server
-
-    yield start
-    for server, thread in started:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture
-def runs(tmp_path):
-    write_run(tmp_path / "runs" / "a", passes=3, frames=1, prompts=2, series=1, by_position=False)
-    return tmp_path / "runs"
-
-
-def ask(server, path, method="GET", **headers):
-    """Status, headers and body of one request."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    connection.putrequest(method, path, skip_host=True)
-    for name, value in ({"Host": f"127.0.0.1:{server.server_port}"} | headers).items():
-        connection.putheader(name.replace("_", "-"), value)
-    connection.endheaders()
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    return answer.status, answer.headers, body
 
 
 def test_the_page_and_its_data(serving, runs):

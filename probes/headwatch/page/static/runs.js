@@ -18,6 +18,8 @@ export class Run {
     this.loaded = false;
     this.version = 0;
     this.cursor = 0;
+    this.drawn = 0; // the cursor when the page was last drawn
+    this.behind = false; // whether the server has more of it
     this.asked = 0; // how many passes there were when findings were last asked for
     /** @type {Record<string, number>} */
     this.model = {};

@@ -37,11 +37,12 @@ export function liveSource(onChange, onTrouble) {
     findings: (run) => ask("findings", { id: String(run.id) }),
     start: async () => {
       const trouble = await poll(source).then((news) => {
-        if (news) onChange();
+        if (news && isWorthDrawing(source.wanted())) onChange();
         return null;
       }, String);
       onTrouble(trouble);
-      setTimeout(source.start, POLL_MS);
+      const behind = trouble === null && source.wanted().some((run) => run.behind);
+      setTimeout(source.start, behind ? 0 : POLL_MS);
     },
   };
   return source;
@@ -57,6 +58,17 @@ async function ask(path, query) {
   return answer.json();
 }
 
+/**
+ * Whether enough was added to draw it: of a run that is still on its way, half as much again as was drawn, so that
+ * drawing a long one takes no longer the more pages it comes in.
+ * @type {(runs: Run[]) => boolean}
+ */
+function isWorthDrawing(runs) {
+  const worth = !runs.length || runs.some((run) => !run.behind || run.cursor >= run.drawn * 1.5);
+  if (worth) for (const run of runs) run.drawn = run.cursor;
+  return worth;
+}
+
 /** Ask for what is new; true where something is. @type {(source: Source) => Promise<boolean>} */
 async function poll(source) {
   const known = new Map(source.runs.map((run) => [run.id, run]));
@@ -70,9 +82,10 @@ async function poll(source) {
   return news || updated.some(Boolean) || source.runs.length !== known.size;
 }
 
-/** Merge what was appended to a run; true where something was. @type {(run: Run) => Promise<boolean>} */
+/** Merge the next page of what was appended to a run; true where something was. @type {(run: Run) => Promise<boolean>} */
 async function updateRun(run) {
-  const { payload, cursor } = await ask("run", { id: String(run.id), after: String(run.cursor) });
+  const { payload, cursor, more } = await ask("run", { id: String(run.id), after: String(run.cursor) });
+  run.behind = more;
   if (cursor === run.cursor && run.loaded) return false;
   run.cursor = cursor;
   run.merge(payload);
@@ -80,10 +93,12 @@ async function updateRun(run) {
 }
 
 /**
- * Ask for what the effects on every pair say once a run has a tenth more passes than when it was last asked.
+ * Ask for what the effects on every pair say once all of a run is here and it has a tenth more passes than when
+ * it was last asked.
  * @type {(source: Source, run: Run) => Promise<void>}
  */
 async function updateFindings(source, run) {
+  if (run.behind) return;
   const passes = [...run.series.values()].reduce((sum, { steps }) => sum + steps.length, 0);
   if (passes < run.asked * 1.1 || passes === run.asked) return;
   run.asked = passes;
