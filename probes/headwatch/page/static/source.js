@@ -82,7 +82,7 @@ async function poll(source) {
   return news || updated.some(Boolean) || source.runs.length !== known.size;
 }
 
-/** Merge the next page of what was appended to a run; true where something was. @type {(run: Run) => Promise<boolean>} */
+/** Merge a page of what was appended to a run; true where something was. @type {(run: Run) => Promise<boolean>} */
 async function updateRun(run) {
   const { payload, cursor, more } = await ask("run", { id: String(run.id), after: String(run.cursor) });
   run.behind = more;
