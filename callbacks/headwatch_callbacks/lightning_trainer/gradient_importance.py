@@ -31,6 +31,7 @@ class Heard(Question):
 
     probe = "gradients"
     asked = "gradients"
+    reads_model = False
     total: Tensor | None = None
     tokens: Tensor | None = None
 

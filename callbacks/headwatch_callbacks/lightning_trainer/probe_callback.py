@@ -154,7 +154,7 @@ class ProbeCallback(pl.Callback):
         self._run = None
         _record_folder(trainer)
         if stage == "fit":
-            check_strategy(trainer)
+            check_strategy(trainer, in_background=self.worker_device is not None)
             self.schedule.check(trainer.enable_validation)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

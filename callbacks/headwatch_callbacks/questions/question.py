@@ -51,6 +51,7 @@ class Question(ABC):
 
     probe: ClassVar[str]
     has_no_use_for: ClassVar[frozenset[str]] = frozenset()
+    reads_model: ClassVar[bool] = True  # else a sharded one isn't gathered for it
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name

@@ -11,6 +11,7 @@ from headwatch_callbacks.questions.question import Moment, Progress, Question
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.questions.run_pass import hand_on, no_progress
 from headwatch_callbacks.ranks.ranks import Outcome, Ranks
+from headwatch_callbacks.ranks.whole_model import whole_model
 
 Answers = Sequence[ProbeResult]
 
@@ -48,7 +49,7 @@ def run_shared_pass(
     Args:
         ranks: the processes.
         question: the question, prepared for this model.
-        model: the model, which each of them has as a whole.
+        model: the model; where `fully_shard` has sharded it, each process gathers a whole copy for the pass.
         at: when this is.
         write: takes each answer, in the first process.
         within: what the model is asked in: evaluation mode without gradients, a precision.
@@ -61,10 +62,11 @@ def run_shared_pass(
     started, parts = time.perf_counter(), question.parts(ranks.size)
 
     def measure() -> Answers | None:
+        whole = whole_model(model) if question.reads_model else model
         if ranks.rank >= len(parts):
             return None
         with within:
-            return parts[ranks.rank].measure(model, at, progress)
+            return parts[ranks.rank].measure(whole, at, progress)
 
     outcomes, answers = ranks.gather(measure), list[ProbeResult]()
 

@@ -18,14 +18,19 @@ def is_sharded(model: nn.Module) -> bool:
 
 @torch.no_grad()
 def whole_model(model: nn.Module) -> nn.Module:
-    """The model, or where it is sharded, a copy of it in evaluation mode with all weights; all processes must call this.
+    """The model, or where it is sharded, a whole copy of it in evaluation mode; all processes must call this.
 
     Hooks of the user's stay on the copy; those that gather and scatter weights are left out. Weights that aren't
     sharded are shared with it.
     """
     if not is_sharded(model):
         return model
-    memo = {id(each): _whole(each) for each in model.parameters()}
+    with torch.inference_mode(False):
+        return _copy(model)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    memo: dict[int, Any] = {id(each): _whole(each) for each in model.parameters()}
     for module in model.modules():
         memo |= {id(hook): hook for hooks in _hooks_of(module) for hook in hooks.values()}
     shells = [(module, _shell(module)) for module in model.modules() if _is_fsdp(module)]
@@ -60,11 +65,14 @@ def _shell(module: nn.Module) -> nn.Module:
     from torch.distributed.fsdp import FSDPModule
 
     own = next(cls for cls in type(module).__mro__ if not issubclass(cls, FSDPModule))
-    return own.__new__(own)
+    shell: nn.Module = own.__new__(own)
+    return shell
 
 
 def _hooks_of(module: nn.Module) -> list[dict[Any, Any]]:
-    return [value for name, value in vars(module).items() if name.endswith("_hooks") and isinstance(value, dict)]
+    return [
+        value for name, value in vars(module).items() if name.endswith("_hooks") and isinstance(value, dict)
+    ]
 
 
 def _drop_fsdp_hooks(module: nn.Module) -> None:

@@ -8,10 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import (
+    DDPStrategy,
+    DeepSpeedStrategy,
+    ModelParallelStrategy,
+    SingleDeviceStrategy,
+)
 
 from headwatch.record import Record
-from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
+from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy, is_served
 from tests.headwatch_callbacks.training import Counting, Language
 
 ELSEWHERE = "RankFailedError: rank 1 found RuntimeError: no such luck"
@@ -118,7 +123,6 @@ def under(strategy, **settings):
     "name",
     [
         "fsdp.FSDPStrategy",
-        "model_parallel.ModelParallelStrategy",
         "deepspeed.DeepSpeedStrategy",
         "xla.XLAStrategy",
         "single_xla.SingleDeviceXLAStrategy",
@@ -129,6 +133,17 @@ def test_a_training_under_what_can_not_be_probed_is_refused(package, name):
     strategy = getattr(importlib.import_module(f"{package}.strategies.{module}"), kind)
     with pytest.raises(ValueError, match=rf"training under {kind}: .*strategy='ddp'.*trainer\.validate"):
         check_strategy(under(strategy))
+
+
+def test_fully_shard_is_served_and_tensor_parallelism_is_not():
+    for n, served in ((1, True), (2, False)):
+        training = under(ModelParallelStrategy)
+        training.strategy._device_mesh = {"tensor_parallel": SimpleNamespace(size=lambda n=n: n)}
+        assert is_served(training) == served
+    with pytest.raises(
+        ValueError, match=r"under ModelParallelStrategy with tensor parallelism: .*fully_shard"
+    ):
+        check_strategy(training)
 
 
 def test_one_device_ddp_and_what_a_user_makes_of_them_are_served():
