@@ -60,12 +60,12 @@ def _is_fsdp(module: nn.Module) -> bool:
     return isinstance(module, FSDPModule)
 
 
-def _shell(module: nn.Module) -> nn.Module:
+def _shell(module: nn.Module) -> Any:
     """An empty module of the class that `fully_shard` made another one of."""
     from torch.distributed.fsdp import FSDPModule
 
     own = next(cls for cls in type(module).__mro__ if not issubclass(cls, FSDPModule))
-    shell: nn.Module = own.__new__(own)
+    shell: Any = own.__new__(own)
     return shell
 
 
