@@ -168,6 +168,10 @@ class Toy(Architecture):
     def final_norm(self, stream):
         return self.model.norm(stream)
 
+    @property
+    def norm_epsilon(self):
+        return self.model.norm.eps
+
     def unembedding_directions(self, tokens):
         return self.model.head.weight[tokens] * self.model.norm.weight
 

@@ -208,6 +208,11 @@ class Architecture(ABC):
 
     @property
     @abstractmethod
+    def norm_epsilon(self) -> float:
+        """What the final norm adds to the variance."""
+
+    @property
+    @abstractmethod
     def unembedding(self) -> nn.Module:
         """The module that makes logits of what `final_norm` gives."""
 

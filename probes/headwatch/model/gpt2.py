@@ -197,6 +197,11 @@ class GPT2(Architecture):
         return self.model.transformer.ln_f(stream)
 
     @property
+    def norm_epsilon(self) -> float:
+        """That of `ln_f`."""
+        return layer_norm_parameters(self.model.transformer.ln_f).epsilon
+
+    @property
     def unembedding(self) -> nn.Module:
         """The LM head, whose weights are those of the token embedding unless they were untied."""
         return self.model.lm_head

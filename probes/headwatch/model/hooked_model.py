@@ -16,6 +16,7 @@ from headwatch.model.activation_names import NameLike, parse, resolve
 from headwatch.model.architecture import Architecture, Sizes
 from headwatch.model.attention import causal_mask
 from headwatch.model.find import find_architecture
+from headwatch.model.positions import Positions, at_positions, position_axis
 from headwatch.model.torch_hooks import ForwardHooks
 
 
@@ -85,6 +86,7 @@ class HookedModel:
         fwd_hooks: Sequence[tuple[Names, HookFunction]] = (),
         detach: bool = True,
         logits_at: int | None = None,
+        pos: Positions = None,
     ) -> tuple[Float[Tensor, "batch pos vocab"], ActivationCache]:
         """Run the model and keep activations.
 
@@ -95,22 +97,29 @@ class HookedModel:
             fwd_hooks: hook functions to run as well; the cache holds what they leave.
             detach: False keeps the activations in the autograd graph.
             logits_at: the one position whose logits are wanted, which saves working out the others; None for all.
+            pos: at which positions activations are kept: a number, or one number a prompt, both of which take that
+                axis away, or a slice; None for all. Patterns are kept at these queries.
 
         Returns:
             Logits `[batch, pos, vocab]`, or `[batch, 1, vocab]` of the one position, and the cache.
 
         Raises:
-            ValueError: an unknown name, a layer that the model lacks, bad ids, or a hook's wrong shape.
+            ValueError: an unknown name, a layer that the model lacks, bad ids, a position that isn't there, or a
+                hook's wrong shape.
             RuntimeError: a name that never fired.
         """
-        kept: dict[str, Tensor] = {}
-        logits = self._run(
-            ids, attention_mask, self._hooks_by_name(fwd_hooks), self._select(names), kept, detach, logits_at
-        )
+        if pos is not None and not detach:
+            raise ValueError(
+                f"pos={pos!r} with detach=False: what is kept of some positions lies beside the graph; keep all"
+            )
+        functions, kept = self._hooks_by_name(fwd_hooks), dict[str, Tensor]()
+        logits = self._run(ids, attention_mask, functions, self._select(names), kept, detach, logits_at, pos)
         if detach:
             kept = {name: value.detach() for name, value in kept.items()}
         order = [name for name in self.architecture.activation_names() if name in kept]
-        return logits, ActivationCache({name: kept[name] for name in order}, self.architecture)
+        activations = {name: kept[name] for name in order}
+        has_pos_dim = pos is None or isinstance(pos, slice)
+        return logits, ActivationCache(activations, self.architecture, has_pos_dim=has_pos_dim)
 
     def run_with_hooks(
         self,
@@ -145,6 +154,7 @@ class HookedModel:
         kept: dict[str, Tensor],
         detach: bool,
         logits_at: int | None = None,
+        pos: Positions = None,
     ) -> Tensor:
         if not self._open:
             raise RuntimeError("this attach() block has ended: call attach(model) again")
@@ -155,7 +165,8 @@ class HookedModel:
             fired.add(name)
             replaced = _apply(functions.get(name, ()), HookPoint(name, parse(name).layer), value)
             if name in keep:
-                kept[name] = value if replaced is None else replaced
+                current = value if replaced is None else replaced
+                kept[name] = current if pos is None else _alone(name, current, pos)
                 # What stays in the graph must lie on the way to the logits, not beside it as a view.
                 return replaced if detach else kept[name]
             return replaced
@@ -240,6 +251,11 @@ def _each(names: NameLike | Sequence[NameLike]) -> Iterator[NameLike]:
         yield names  # type: ignore[misc]
     else:
         yield from names  # type: ignore[misc]
+
+
+def _alone(name: str, value: Tensor, pos: Positions) -> Tensor:
+    """An activation at some positions, without the memory of the others."""
+    return at_positions(value, pos, position_axis(name, True), True).clone()
 
 
 def _apply(functions: Iterable[HookFunction], point: HookPoint, value: Tensor) -> Tensor | None:

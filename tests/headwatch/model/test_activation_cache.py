@@ -60,8 +60,16 @@ def test_an_activation_that_was_not_kept_is_a_key_error_that_says_how_to_keep_it
         KeyError, match=r"blocks\.0\.attn\.hook_z is not in this cache of 2 activations.*names="
     ):
         cache["z0"]
-    with pytest.raises(ValueError, match="unknown activation 'zebra'"):
+    with pytest.raises(KeyError, match=r"^unknown activation 'zebra'; known: "):
         cache["zebra"]
+
+
+@pytest.mark.parametrize("key", ["zebra", "blocks.-1.attn.hook_q", ("scale", 1)])
+def test_what_is_no_name_is_not_in_a_cache(made, key):
+    _, cache, _, _ = made
+    assert key not in cache
+    assert cache.get(key) is None
+    assert cache.get(key, 0) == 0
 
 
 def test_a_layer_that_the_model_lacks_is_a_key_error_that_says_which_it_has():
@@ -94,10 +102,22 @@ def test_accumulated_resid_is_the_stream_on_its_way(made, layer, incl_mid):
     assert labels == [f"{i}_{kind}" for i, kind in keys] + ["final_post" if layer is None else f"{layer}_pre"]
 
 
-def test_accumulated_resid_scaled_by_the_final_norm_ends_in_its_normalized(made):
+@pytest.mark.parametrize("layer", [None, 1])
+def test_each_point_of_the_stream_can_be_scaled_by_its_own_norm(made, layer):
+    model, cache, _, expected = made
+    stack = cache.accumulated_resid(layer, incl_mid=True, apply_ln=True)
+    for point, name in ((0, "blocks.0.hook_resid_pre"), (1, "blocks.0.hook_resid_mid")):
+        normalized = torch.nn.functional.layer_norm(
+            expected[name], (32,), eps=model.config.layer_norm_epsilon
+        )
+        tensors_close(stack[point], normalized)
+    norm = "ln_final" if layer is None else f"blocks.{layer}.ln1"
+    tensors_close(stack[-1], expected[f"{norm}.hook_normalized"])
+
+
+def test_all_points_of_the_stream_can_be_scaled_by_the_final_norm(made):
     _, cache, _, expected = made
-    stack = cache.accumulated_resid(apply_ln=True)
-    tensors_close(stack[-1], expected["ln_final.hook_normalized"])
+    stack = cache.apply_ln_to_stack(cache.accumulated_resid())
     tensors_close(stack[0], scaled(expected["blocks.0.hook_resid_pre"], expected["ln_final.hook_scale"]))
 
 
