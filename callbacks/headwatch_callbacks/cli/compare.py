@@ -28,10 +28,10 @@ def compare(
         ),
     ],
     before: Annotated[
-        int | None, typer.Option("--from", min=0, help="The step that is compared with.")
+        int | None, typer.Option("--from", min=-1, help="The step that is compared with.")
     ] = None,
-    after: Annotated[int | None, typer.Option("--to", min=0, help="The step that is looked at.")] = None,
-    at: Annotated[int | None, typer.Option("--at", min=0, help="Of two runs, the step of both.")] = None,
+    after: Annotated[int | None, typer.Option("--to", min=-1, help="The step that is looked at.")] = None,
+    at: Annotated[int | None, typer.Option("--at", min=-1, help="Of two runs, the step of both.")] = None,
     label: Annotated[
         str | None, typer.Option("--label", "--series", help="The series, where the passes have several.")
     ] = None,

@@ -25,7 +25,10 @@ def top(
     ],
     series: Annotated[str | None, typer.Option(help="Only series whose name contains this.")] = None,
     step: Annotated[
-        int | None, typer.Option(min=0, help="The last pass up to this step; by default the last.")
+        int | None,
+        typer.Option(
+            min=-1, help="The last pass up to this step; by default the last. -1 is before training."
+        ),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many heads.")] = 10,
 ) -> None:
@@ -60,11 +63,13 @@ def _latest(record: "Record", series: str | None, step: int | None) -> "list[Eff
 
 
 def _table(record: "Record", entry: "EffectEntry", count: int) -> Table:
+    from headwatch.record.steps import step_name
+
     shown = entry.cell_map()
     kinds, series = _attended(record, entry), _change_points(record, entry)
     caption = _caption(record, entry, shown) + ("" if series is None else _since_caption(series))
     columns = [shown.dims[-1], "effect", "± 95%", ""]
-    table = new_table(escape(f"{entry.label}, step {entry.step}"), caption, columns)
+    table = new_table(escape(f"{entry.label}, {step_name(entry.step)}"), caption, columns)
     if series is not None:
         table.add_column("since", justify="right", no_wrap=True)
     for name in kinds:

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from headwatch.model.architecture import Architecture
 from headwatch.model.find import find_architecture
 from headwatch.record.owner import State
+from headwatch.record.steps import BEFORE_TRAINING
 from headwatch_callbacks.background.device import background_device, check_device
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import Taken
@@ -25,6 +26,7 @@ from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
+from headwatch_callbacks.lightning_trainer.siblings import check_labels, one_record
 from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
 from headwatch_callbacks.questions.pass_budget import check_max_overhead
@@ -118,19 +120,27 @@ class ProbeCallback(pl.Callback):
         self._asked = question
         self._budget: TrainingBudget | None = None
         self._steps_seen = 0
+        self._batch_stepped = False
         self._log_spaced: tuple[int, ...] = ()
         self._probed_after: int | None = None
         self._checkpoint_step: int | None = None
         self._failed = False
         self._run: RunIdentity | None = None
+        self._told_apart = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([repr(self.label), *self.schedule.chosen])})"
 
     @property
     def state_key(self) -> str:
-        """What tells this callback's state in a checkpoint from another's; Lightning refuses two alike."""
-        return self._generate_state_key(label=self.label)
+        """What tells this callback's state in a checkpoint from another's.
+
+        Lightning compares them when a Trainer is made, and refuses two alike in words of its own: until `setup` has
+        compared labels, each probe has another.
+        """
+        if self._told_apart:
+            return self._generate_state_key(label=self.label)
+        return self._generate_state_key(label=self.label, object=id(self))
 
     def state_dict(self) -> dict[str, Any]:
         """How far this probe got, in optimizer steps, and in the record of which run."""
@@ -150,6 +160,8 @@ class ProbeCallback(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what could never work."""
         check_device(self.worker_device)
+        check_labels([probe.label for probe in _siblings(trainer)])
+        self._told_apart = True
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
         self._run = None
         _record_folder(trainer)
@@ -166,7 +178,7 @@ class ProbeCallback(pl.Callback):
         with preserve_rng(), self._timed(run_of(trainer)):
             self._keep_budget(trainer)
         if self.schedule.before_first and trainer.global_step == 0:
-            self.put_question(trainer, pl_module, step=0)
+            self.put_question(trainer, pl_module, step=BEFORE_TRAINING)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -174,7 +186,8 @@ class ProbeCallback(pl.Callback):
         """Probe after an optimizer step that is due; a micro-batch that took no step is passed by."""
         self._collect(trainer)
         before, self._steps_seen = self._steps_seen, trainer.global_step
-        if trainer.global_step == before:
+        self._batch_stepped = trainer.global_step != before
+        if not self._batch_stepped:
             return
         run_of(trainer).stepped = True
         run_of(trainer).alive()
@@ -198,7 +211,7 @@ class ProbeCallback(pl.Callback):
         if trainer.state.fn != "fit":
             self._evaluate(trainer, pl_module)
         elif self.schedule.on_validation:
-            self.put_question(trainer, pl_module, loss_step(trainer, batch_over=False))
+            self.put_question(trainer, pl_module, loss_step(trainer, batch_over=not self._batch_stepped))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the checkpoint that is tested."""
@@ -278,8 +291,10 @@ class ProbeCallback(pl.Callback):
         if self._checkpoint_step is None and trainer.ckpt_path is not None:
             # Lightning shows callbacks no checkpoint that was saved without their states.
             saved = run_of(trainer).ranks.from_first(lambda: saved_step(str(trainer.ckpt_path)))
-            return max((saved or 0) - 1, 0)
-        return loss_step(trainer, batch_over=True) if self._checkpoint_step is None else self._checkpoint_step
+            return max((saved or 0) - 1, BEFORE_TRAINING)
+        # Nothing says what became of weights that this trainer took no step of: they may be of any training.
+        known = loss_step(trainer, batch_over=True) if trainer.global_step else 0
+        return known if self._checkpoint_step is None else self._checkpoint_step
 
     def put_question(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
         """Ask the question once, on all ranks, and let each of them know what sums its answers up.
@@ -364,7 +379,8 @@ class ProbeCallback(pl.Callback):
             run.ranks.from_first(run.background.finish)
 
     def _warn_once(self, trainer: pl.Trainer, step: int, error: str) -> None:
-        message = f"the probe {self.label} failed after step {step}: {error}"
+        when = "before training" if step == BEFORE_TRAINING else f"after step {step}"
+        message = f"the probe {self.label} failed {when}: {error}"
         run_of(trainer).note("warning", message)
         if not self._failed:
             self._failed = True
@@ -391,9 +407,4 @@ def _siblings(trainer: pl.Trainer) -> list[ProbeCallback]:
 
 
 def _record_folder(trainer: pl.Trainer) -> Path | None:
-    folders = sorted({probe.record for probe in _siblings(trainer) if probe.record is not None})
-    if len(folders) > 1:
-        raise ValueError(
-            f"the probes of one trainer share a record, and record= names {' and '.join(map(str, folders))}"
-        )
-    return folders[0] if folders else None
+    return one_record(probe.record for probe in _siblings(trainer))

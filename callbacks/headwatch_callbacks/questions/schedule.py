@@ -12,7 +12,6 @@ class Schedule:
         every_n_epochs: at the end of every n-th epoch.
         on_validation: with every validation of the run.
         log_spaced: so many times, at steps evenly spaced on a logarithmic axis from the first step to the last.
-            Step 1 is left out where `before_first` already shows the model at that x.
         before_first: before the first step.
         at_end: at the end, unless the last step was probed anyway.
 
@@ -72,7 +71,7 @@ class Schedule:
                 f"log_spaced={self.log_spaced} needs a run of known length: give the Trainer max_steps, or"
                 " max_epochs and data whose length is known"
             )
-        return log_spaced_steps(self.log_spaced, 2 if self.before_first else 1, int(last))
+        return log_spaced_steps(self.log_spaced, 1, int(last))
 
     def due_after_step(self, before: int, step: int, log_spaced: tuple[int, ...] = ()) -> bool:
         """Whether to probe after an optimizer step.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from headwatch.cell_names import how_many
 from headwatch.record.comparison import Comparison
+from headwatch.record.steps import step_name
 from headwatch_callbacks.questions.changes import PassChanges
 from headwatch_callbacks.questions.result import ProbeResult
 
@@ -54,7 +55,7 @@ class ChangeAlerts:
         more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         compared, chance = how_many(self._compared[label], "comparison"), self._by_chance[label]
         text = (
-            f"Since step {change.before.step}, by more than noise: {', '.join(named[:_NAMED])}{more}. "
+            f"Since {step_name(change.before.step)}, by more than noise: {', '.join(named[:_NAMED])}{more}. "
             f"If nothing had changed, chance would have marked {chance:.2g} in the {compared} of this series so far."
         )
         return Alert(f"{label}: {how_many(len(marked), shown.dims[-1])} changed at step {step}", text)

@@ -14,6 +14,7 @@ from PIL import Image
 from headwatch.effects.estimated import EstimatedEffects
 from headwatch.pictures.cell_map import CellMap
 from headwatch.pictures.colours import largest
+from headwatch.record.steps import step_name
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.trackers.importance import (
     effective_heads,
@@ -139,7 +140,7 @@ class Album:
 
 
 def _draw_map(result: ProbeResult, each: CellMap, limit: float) -> Image.Image:
-    parts = [f"step {result.step}"]
+    parts = [step_name(result.step)]
     if result.effects is not None and not each.name:
         effects = result.effects
         sure = (
@@ -166,5 +167,7 @@ def _draw_mosaic(result: ProbeResult) -> Pictures:
     maps = result.frame.maps[0, :, :, : len(tokens), : len(tokens)].detach().float().cpu().numpy()
     prompt = " ".join("".join(tokens).split())
     return {
-        key(result, "attention"): mosaic(maps, title=f"{result.label}, step {result.step}", subtitle=prompt)
+        key(result, "attention"): mosaic(
+            maps, title=f"{result.label}, {step_name(result.step)}", subtitle=prompt
+        )
     }

@@ -39,11 +39,11 @@ class GuardedTracker(Tracker):
             return
         try:
             send()
-        except Exception as error:  # whatever a tracker raises, training must go on
+        except Exception as error:  # whatever a tracker raises, it must not end the training from here
             self.enabled = False
             more = f" {self._lost(error)}" if self._lost else ""
             warnings.warn(
                 f"headwatch sends nothing more to {self.name}, which failed with "
-                f"{type(error).__name__}: {error}. Training goes on.{more}",
+                f"{type(error).__name__}: {error}.{more}",
                 stacklevel=3,
             )

@@ -46,7 +46,10 @@ def _guarded(trainer: pl.Trainer, logger: Logger, settings: Trackers) -> Guarded
         """Without its helper process a logger raises at every value, also at the Trainer's own."""
         trainer = weak()
         if not isinstance(error, ConnectionError) or trainer is None:
-            return "The record on disk keeps every result."
+            return (
+                "The record on disk keeps every result. What the Trainer itself logs still goes there: headwatch"
+                " guards its own calls only, and an error in Lightning's ends the training."
+            )
         trainer.loggers = [each for each in trainer.loggers if each is not logger]
         return f"{type(logger).__name__} was taken out of trainer.loggers: it would have ended the training."
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from headwatch.page.assemble import assemble, embed
 from headwatch.page.runs import Runs
+from headwatch.record.steps import BEFORE_TRAINING
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
@@ -178,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif path == "/findings":
                 answer = runs.findings(_whole(query, "id"))
             elif path == "/frame":
-                answer = runs.frame(_whole(query, "id"), _whole(query, "step"), query.get("label", [""])[0])
+                answer = runs.frame(_whole(query, "id"), _step(query), query.get("label", [""])[0])
             else:
                 raise RefusalError(404, "there is nothing here")
         except (LookupError, ValueError, OSError) as problem:  # not there, damaged, or removed meanwhile
@@ -209,6 +210,10 @@ def _target(target: str) -> tuple[str, dict[str, list[str]]]:
         return parts.path, parse_qs(parts.query, max_num_fields=10)
     except ValueError as problem:
         raise RefusalError(400, f"the address makes no sense: {problem}") from problem
+
+
+def _step(query: dict[str, list[str]]) -> int:
+    return BEFORE_TRAINING if query.get("step") == [str(BEFORE_TRAINING)] else _whole(query, "step")
 
 
 def _whole(query: dict[str, list[str]], name: str) -> int:

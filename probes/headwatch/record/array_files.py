@@ -13,6 +13,7 @@ from pathlib import Path
 
 from headwatch.record.entries import AttentionEntry, EffectEntry, Entry
 from headwatch.record.reader import Tail
+from headwatch.record.steps import file_stem
 from headwatch.record.whole_file import write_whole
 
 FOLDERS = ("attn", "per_pair")
@@ -82,7 +83,7 @@ class ArrayFiles:
     def _free(self, folder: str, step: int) -> Path:
         (self._directory / folder).mkdir(exist_ok=True)
         for turn in count():
-            file = self._directory / folder / (f"{step}-{turn}.npz" if turn else f"{step}.npz")
+            file = self._directory / folder / (f"{file_stem(step)}-{turn}.npz" if turn else f"{file_stem(step)}.npz")
             with suppress(FileExistsError):
                 os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
                 return file

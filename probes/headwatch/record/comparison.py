@@ -12,6 +12,7 @@ from headwatch.data_frame import data_frame_of_cells
 from headwatch.pictures.cell_map import CellMap, cell_map, ranked
 from headwatch.record.effect_entry import EffectEntry
 from headwatch.record.per_pair import PerPair
+from headwatch.record.steps import step_name
 from headwatch.statistics.multiple_testing import expected_marks_by_chance
 from headwatch.statistics.paired import PairedDifference, paired_difference
 
@@ -157,7 +158,7 @@ class Comparison:
     @property
     def title(self) -> str:
         """What is compared, such as `ablation/z/mean/loss, step 400 to step 600, 64 pairs`."""
-        one, other = (f"step {entry.step}" for entry in (self.before, self.after))
+        one, other = (step_name(entry.step) for entry in (self.before, self.after))
         if self.runs is not None:
             one, other = (f"{name} {step}" for name, step in zip(self.runs, (one, other), strict=True))
         return f"{self.after.label}, {one} to {other}, {how_many(self.n, 'pair')}"

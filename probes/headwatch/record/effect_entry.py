@@ -25,7 +25,7 @@ class EffectEntry:
     """Effects of one probe pass; see `headwatch.effects.Effects` for signs and units.
 
     Attributes:
-        step: the optimizer step of the pass.
+        step: the optimizer step of the pass; −1 for before training.
         epoch: its epoch.
         probe: the question: `ablation`, `patching`, `gradients`, ...
         label: the series that the pass belongs to, unique within a run.
@@ -131,7 +131,7 @@ class EffectEntry:
             name: line.text(name) for name in ("probe", "label", "site", "kind", "metric")
         }
         return cls(
-            step=line.integer("step"),
+            step=line.step("step"),
             epoch=line.integer("epoch"),
             exact=line.flag("exact"),
             dims=dims,
@@ -181,6 +181,6 @@ def _read(line: Fields, name: str, shape: tuple[int, ...]) -> Any:
 
 
 def _file_name(file: str) -> str:
-    if not re.fullmatch(r"\d+(-\d+)?\.npz", file):
+    if not re.fullmatch(r"(untrained|\d+)(-\d+)?\.npz", file):
         raise ValueError(f"'per_pair' must be a plain npz name such as '100.npz', not {file!r}")
     return file

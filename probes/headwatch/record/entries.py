@@ -50,7 +50,7 @@ class ScoreEntry:
         values = line.nested("scores")
         scores = {name: values.array(name, shape) for name in values.keys}
         return cls(
-            line.integer("step"), line.integer("epoch"), line.text("label"), scores, line.number("seconds")
+            line.step("step"), line.integer("epoch"), line.text("label"), scores, line.number("seconds")
         )
 
 
@@ -103,8 +103,8 @@ class AttentionEntry:
     @classmethod
     def from_json(cls, line: Fields) -> "AttentionEntry":
         """Read one JSON object; raises ValueError as `EffectEntry.from_json` does."""
-        step, epoch, file = line.integer("step"), line.integer("epoch"), line.text("file")
-        if not re.fullmatch(r"\d+(-\d+)?\.npz", file):
+        step, epoch, file = line.step("step"), line.integer("epoch"), line.text("file")
+        if not re.fullmatch(r"(untrained|\d+)(-\d+)?\.npz", file):
             raise ValueError(f"'file' must be a plain npz name such as '100.npz', not {file!r}")
         return cls(step, epoch, line.text("label"), file, line.text_lists("tokens"))
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from headwatch.record.steps import BEFORE_TRAINING
+
 
 class Fields:
     """The keys of one JSON object, read with their types checked.
@@ -39,6 +41,11 @@ class Fields:
     def integer(self, key: str) -> int:
         """A whole number from 0 up."""
         return _whole(self._get(key), key)
+
+    def step(self, key: str) -> int:
+        """An optimizer step: a whole number from 0 up, or −1 for before training."""
+        value = self._get(key)
+        return value if type(value) is int and value == BEFORE_TRAINING else _whole(value, key)
 
     def number(self, key: str) -> float:
         """A number; null is NaN."""

@@ -29,7 +29,7 @@ def line_of(entry: Entry) -> bytes:
     """An entry as a line, with its end.
 
     Raises:
-        ValueError: the entry is one that no reader would take, such as one of a step below 0.
+        ValueError: the entry is one that no reader would take, such as one of step -5.
     """
     try:
         line = json.dumps(entry.to_json(), separators=(",", ":"), allow_nan=False).encode()

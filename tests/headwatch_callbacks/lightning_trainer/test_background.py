@@ -77,7 +77,7 @@ def test_results_and_training_are_those_of_the_foreground(precision, tmp_path):
     trained(kinds(every_n_train_steps=2, record=tmp_path / "front"), tmp_path, precision=precision)
     back, front = (Record.read(tmp_path / name) for name in ("back", "front"))
     wanted = values(front)
-    assert sorted({key[1] for key in wanted}) == [0, 1, 3, 5]
+    assert sorted({key[1] for key in wanted}) == [-1, 1, 3, 5]
     assert values(back).keys() == wanted.keys()
     for key, value in values(back).items():
         np.testing.assert_allclose(value, wanted[key], rtol=0, atol=1e-6, err_msg=str(key))
@@ -112,7 +112,7 @@ def test_the_end_waits_for_a_pass_and_the_record_counts_those_that_came_meanwhil
     first = module.gpt.transformer.wte.weight[0, 0].item()
     run = fit([Opens(question.gate), probe], tmp_path, module)
     [entry] = record(run).scores
-    assert entry.step == 0
+    assert entry.step == -1
     assert entry.scores["s"][0, 0] == pytest.approx(first)
     [note] = record(run).notes
     assert note.level == "info"
@@ -122,7 +122,7 @@ def test_the_end_waits_for_a_pass_and_the_record_counts_those_that_came_meanwhil
 def test_the_pass_at_the_end_is_asked_even_where_all_before_it_were_skipped(tmp_path):
     question = Waits(tmp_path / "gate")
     run = fit([Opens(question.gate), ProbeCallback(question, background=True)], tmp_path)
-    assert [entry.step for entry in record(run).scores] == [0, 5]
+    assert [entry.step for entry in record(run).scores] == [-1, 5]
 
 
 def test_probes_that_are_due_at_one_step_share_a_snapshot(tmp_path):
@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_is_told_once_and_training_goes_on(tmp_path):
 @pytest.mark.parametrize("what", ["a failure", "a warning"])
 def test_what_a_pass_says_is_said_here(what, tmp_path):
     question, text = {
-        "a failure": (Fails(), "the probe says failed after step 0: RuntimeError: no such luck; training"),
+        "a failure": (Fails(), "the probe says failed before training: RuntimeError: no such luck; training"),
         "a warning": (Warns(), "a word of warning"),
     }[what]
     with pytest.warns((UserWarning, RuntimeWarning), match=text):
@@ -174,7 +174,7 @@ def test_a_model_that_can_not_be_pickled_is_asked_in_the_foreground(tmp_path):
     ) as told:
         run = fit([LeavesALambda(), probe], tmp_path)
     assert len([each for each in told if "background" in str(each.message)]) == 1
-    assert [entry.step for entry in record(run).scores] == [0, 1, 3, 5]
+    assert [entry.step for entry in record(run).scores] == [-1, 1, 3, 5]
     assert [note.level for note in record(run).notes] == ["warning"]
 
 
@@ -190,13 +190,13 @@ def test_what_the_other_process_can_not_import_is_asked_in_the_foreground_from_t
     assert [entry.step for entry in record(run).scores] == [1, 3, 5]
     warning, skipped = record(run).notes
     assert warning.message.startswith("background can't take effect for the probe says")
-    assert skipped.message == "the probe says skipped 1 pass in the background: after 0"
+    assert skipped.message == "the probe says skipped 1 pass in the background: after -1"
 
 
 def test_gradient_importance_beside_it_changes_nothing(tmp_path):
     probe = HeadAblation(PAIRS, metric="loss", background=True, at_end=False)
     run = fit([GradientImportance(every_n_train_steps=1), probe], tmp_path)
-    assert [entry.step for entry in record(run).effects] == [0]
+    assert [entry.step for entry in record(run).effects] == [-1]
     assert record(run).notes == ()
 
 
@@ -262,4 +262,4 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if line.startswith(("the script", "["))]
-    assert said == ["the script runs", "[0] ()"]
+    assert said == ["the script runs", "[-1] ()"]

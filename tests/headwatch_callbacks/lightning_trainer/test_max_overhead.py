@@ -115,14 +115,10 @@ def test_what_was_skipped_is_noted_with_its_steps(tmp_path, clock):
     probe = HeadAblation(PAIRS, kind="zero", metric="loss", every_n_train_steps=1, max_overhead=0.02)
     record = record_of([probe], tmp_path, clock)
     asked = [entry.step for entry in record.effects]
-    skipped = [step for step in range(1, 60) if step not in asked]
+    skipped = [step for step in range(60) if step not in asked]
     [note] = [note.message for note in record.notes if "skipped" in note.message]
-    named = ", ".join(
-        map(str, [0, *skipped[:19]])
-    )  # after the first step, whose x is that of the untrained model too
-    assert note.endswith(
-        f"skipped {len(skipped) + 1} passes to keep to max_overhead=0.02: after {named}, ..."
-    )
+    named = ", ".join(map(str, skipped[:20]))
+    assert note.endswith(f"skipped {len(skipped)} passes to keep to max_overhead=0.02: after {named}, ...")
     assert record.effects[-1].overhead <= 0.02
 
 
@@ -165,7 +161,7 @@ def test_attention_maps_stay_those_of_the_same_prompts(tmp_path, clock):
 def test_a_pass_at_the_end_is_made_and_counted(tmp_path, clock):
     probe = HeadAblation(PAIRS, kind="zero", metric="loss", every_n_train_steps=59, max_overhead=0.05)
     record = record_of([probe], tmp_path, clock)
-    assert [entry.step for entry in record.effects] == [0, 58, 59]
+    assert [entry.step for entry in record.effects] == [-1, 58, 59]
     assert record.effects[-1].overhead <= 0.05
 
 

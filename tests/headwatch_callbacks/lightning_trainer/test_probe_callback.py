@@ -136,7 +136,7 @@ def test_probes_run_under_pytorch_lightning_too(tmp_path):
     )
     run.fit(Plain(), batches())
     record = Record.read(record_folder(run))
-    assert [entry.step for entry in record.effects] == [0, 2]
+    assert [entry.step for entry in record.effects] == [-1, 2]
     assert [entry.step for entry in record.scores] == [2]
 
 

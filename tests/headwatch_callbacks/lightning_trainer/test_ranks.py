@@ -86,9 +86,10 @@ def test_all_processes_know_the_same_summaries(runs):
 
 def test_a_pass_that_fails_in_any_process_is_told_and_stops_no_training(runs):
     failures = [note.message for note in record(runs, "two").notes if "failed" in note.message]
-    assert failures.count("the probe elsewhere failed after step 0: " + ELSEWHERE) == 1
+    assert failures.count("the probe elsewhere failed before training: " + ELSEWHERE) == 1
     assert [text for text in failures if "counting" in text] == [
-        f"the probe counting failed after step {step}: RuntimeError: no such luck" for step in (0, 0, 1, 2)
+        f"the probe counting failed {when}: RuntimeError: no such luck"
+        for when in ("before training", "after step 0", "after step 1", "after step 2")
     ]
     assert len([one for one in record(runs, "one").effects if one.label == "elsewhere"]) == 1
 
@@ -107,7 +108,7 @@ def test_a_pass_may_take_longer_than_the_timeout_of_the_training(runs):
 
 def test_nobody_waits_for_a_pass_in_the_background_until_the_end(runs):
     found = record(runs, "back")
-    assert [entry.step for entry in found.scores] == [0, 2]
+    assert [entry.step for entry in found.scores] == [-1, 2]
     assert [note.message for note in found.notes] == [
         "the probe says skipped 3 passes in the background: after 0, 1, 2"
     ]

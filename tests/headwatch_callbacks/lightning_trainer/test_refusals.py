@@ -42,7 +42,7 @@ class Unlucky(Counting):
 def test_a_probe_that_raises_is_warned_about_once_and_training_goes_on(tmp_path):
     probe, trace = Unlucky(every_n_train_steps=1), Trace()
     with pytest.warns(
-        UserWarning, match="the probe counting failed after step 0: RuntimeError: no such luck"
+        UserWarning, match="the probe counting failed before training: RuntimeError: no such luck"
     ) as caught:
         run = fit([trace, probe], tmp_path)
     assert len([w for w in caught if "counting" in str(w.message)]) == 1
@@ -126,7 +126,7 @@ def test_log_spaced_needs_a_run_with_an_end(tmp_path):
 
 def test_two_probes_of_one_series_are_an_error(tmp_path):
     probes = [Counting(), Counting(every_n_train_steps=3)]
-    with pytest.raises(RuntimeError, match="state_key` must be unique"):
+    with pytest.raises(ValueError, match="this Trainer has 2 probes 'counting': tell them apart with name="):
         fit(probes, tmp_path)
     fit([Counting(), Counting(every_n_train_steps=3, name="other")], tmp_path)
 

@@ -16,7 +16,7 @@ def _checkpoint(global_step: int, counted: int) -> dict:
         (10, 9, 9),  # saved in on_train_batch_end: Lightning hasn't counted the batch yet
         (10, 10, 9),  # saved between batches
         (20, 9, 9),  # two optimizers: two steps a batch
-        (0, 0, 0),
+        (0, 0, -1),  # before any step
     ],
 )
 def test_a_checkpoint_stands_at_the_x_of_its_last_loss(global_step, counted, x):

@@ -20,18 +20,24 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
 @pytest.mark.parametrize(
     ("options", "settings", "expected"),
     [
-        ({}, {}, [0, 5]),
-        ({"at_end": False}, {}, [0]),
+        ({}, {}, [-1, 5]),
+        ({"at_end": False}, {}, [-1]),
         ({"before_first": False, "every_n_train_steps": 2}, {}, [1, 3, 5]),
-        ({"every_n_train_steps": 4}, {}, [0, 3, 5]),
+        ({"every_n_train_steps": 4}, {}, [-1, 3, 5]),
+        ({"every_n_train_steps": 1, "at_end": False}, {"max_steps": 3}, [-1, 0, 1, 2]),
         (
             {"before_first": False, "every_n_train_steps": 1},
             {"accumulate_grad_batches": 2, "max_steps": 3},
             [0, 1, 2],
         ),
         ({"on_validation": True, "at_end": False, "before_first": False}, {}, [2, 5]),
-        ({"every_n_epochs": 1, "at_end": False}, {"max_steps": -1, "max_epochs": 2}, [0, 5, 11]),
-        ({"log_spaced": 3}, {"max_steps": 8, "max_epochs": 2}, [0, 1, 3, 7]),
+        (  # after 3 batches of 6, one step was taken: of the first two
+            {"on_validation": True, "at_end": False, "before_first": False},
+            {"accumulate_grad_batches": 2, "max_steps": 3},
+            [0, 2],
+        ),
+        ({"every_n_epochs": 1, "at_end": False}, {"max_steps": -1, "max_epochs": 2}, [-1, 5, 11]),
+        ({"log_spaced": 3}, {"max_steps": 8, "max_epochs": 2}, [-1, 0, 2, 7]),
     ],
 )
 def test_a_probe_runs_on_its_schedule(options, settings, expected, tmp_path):
@@ -97,7 +103,7 @@ def test_many_checkpoints_make_one_record(tmp_path):
 
 def test_resuming_repeats_and_loses_no_probe(tmp_path):
     record = tmp_path / "record"
-    whole = [0, 1, 3, 5, 7]
+    whole = [-1, 1, 3, 5, 7]
     options = {"every_n_train_steps": 2, "at_end": False, "record": record}
     run = fit(Counting(**options), tmp_path, max_steps=4)
     assert steps_in(run) == whole[:3]

@@ -43,8 +43,8 @@ def test_log_spaced_is_due_at_powers():
     assert [k for k in range(1, 1001) if schedule.due_after_step(k - 1, k, steps)] == [1, 10, 100, 1000]
 
 
-def test_log_spaced_leaves_step_one_to_the_probe_before_the_first_step():
-    assert Schedule(log_spaced=2).log_spaced_steps(100) == (2, 100)
+def test_log_spaced_starts_after_the_first_step_whatever_was_asked_before_it():
+    assert Schedule(log_spaced=2).log_spaced_steps(100) == (1, 100)
 
 
 def test_log_spaced_needs_a_run_of_known_length():

@@ -20,7 +20,7 @@ def events(tmp_path_factory):
     logger = TensorBoardLogger(folder)
     logger.log_hyperparams({"lr": 0.1})
     tracker = TensorBoardTracker(logger, Trackers(per_head=True, mosaic_every=2))
-    for step in (0, 10, 20, 30):
+    for step in (-1, 10, 20, 30):
         tracker.write(ablation(step))
         tracker.write(patterns(step))
     tracker.finish(folder / "report.html")
@@ -31,18 +31,18 @@ def events(tmp_path_factory):
 
 def test_maps_are_an_image_series_with_the_trainers_step(events):
     images = events.Images(f"{LABEL}/map")
-    assert [image.step for image in images] == [0, 10, 20, 30]
+    assert [image.step for image in images] == [-1, 10, 20, 30]
     assert Image.open(io.BytesIO(images[0].encoded_image_string)).size[0] >= 400
 
 
 def test_mosaics_come_at_a_lower_cadence_and_the_last_one_always(events):
-    assert [image.step for image in events.Images("headwatch/patterns/attention")] == [0, 20, 30]
+    assert [image.step for image in events.Images("headwatch/patterns/attention")] == [-1, 20, 30]
 
 
 def test_scalars_have_the_trainers_step(events):
     scalars = events.Scalars(f"{LABEL}/top_effect")
     assert [(scalar.step, round(scalar.value, 4)) for scalar in scalars] == [
-        (step, -3.0) for step in (0, 10, 20, 30)
+        (step, -3.0) for step in (-1, 10, 20, 30)
     ]
     assert events.Scalars("heads/ablation/z/mean/loss/L0H1")[0].value == pytest.approx(1.0)
 

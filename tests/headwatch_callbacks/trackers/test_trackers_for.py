@@ -13,7 +13,9 @@ from headwatch_callbacks.trackers.mlflow import MLFlowTracker
 from headwatch_callbacks.trackers.numbers_only import NumbersTracker
 from headwatch_callbacks.trackers.tensorboard import TensorBoardTracker
 from headwatch_callbacks.trackers.wandb import WandbTracker
+from tests.headwatch_callbacks.lightning_trainer.fit import fit
 from tests.headwatch_callbacks.trackers.passes import ablation
+from tests.headwatch_callbacks.training import QUIET, Counting, Trace
 
 
 def trainer(loggers, folder) -> pl.Trainer:
@@ -119,9 +121,32 @@ def test_a_logger_that_fails_otherwise_stays_in_the_trainer(tmp_path):
     one = trainer([CSVLogger(tmp_path)], tmp_path)
     [guarded] = trackers_for(one)
     guarded.tracker = Failing(OSError("no space left on device"))
-    with pytest.warns(UserWarning, match="The record on disk keeps every result"):
+    with pytest.warns(UserWarning, match="The record on disk keeps every result") as told:
         guarded.write(ablation())
     assert len(one.loggers) == 1
+    assert "raining goes on" not in str(told[0].message)
+
+
+class Full(CSVLogger):
+    """A logger whose disk is full."""
+
+    def log_metrics(self, metrics, step=None):
+        raise OSError("no space left on device")
+
+
+@pytest.mark.filterwarnings(*(f"ignore:.*{text}" for text in QUIET))
+def test_the_warning_says_what_lightnings_own_call_to_a_failing_logger_does(tmp_path):
+    """headwatch's own first call is survived and warned about; the Trainer's ends the training, as was said."""
+    pass_first, seen = Counting(before_first=True, at_end=False), Trace()
+    with (
+        pytest.warns(
+            UserWarning, match="guards its own calls only, and an error in Lightning's ends the train"
+        ),
+        pytest.raises(OSError, match="no space left"),
+    ):
+        fit([seen, pass_first], tmp_path, logger=Full(tmp_path))
+    assert len(pass_first.weights) == 1
+    assert len(seen.losses) == 1
 
 
 def test_a_tracker_of_ones_own_is_registered_by_its_loggers_name(tmp_path, monkeypatch):

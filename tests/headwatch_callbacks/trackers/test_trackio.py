@@ -32,7 +32,7 @@ def logs(tmp_path_factory):
         logger = TrackioLogger("project", "run", auto_log_cpu=False, auto_log_gpu=False)
         logger.log_hyperparams({"lr": 0.1})
         tracker = TrackioTracker(logger, Trackers(mosaic_every=2))
-        for step in (0, 10):
+        for step in (-1, 10):
             tracker.write(ablation(step))
             tracker.write(patterns(step))
         logger.finalize("success")
@@ -43,13 +43,13 @@ def logs(tmp_path_factory):
 
 def test_a_pass_is_one_row_with_the_trainers_step(logs):
     rows = [row for row in logs if f"{LABEL}/clean" in row]
-    assert [row["step"] for row in rows] == [0, 10]
+    assert [row["step"] for row in rows] == [-1, 10]
     assert rows[0][f"{LABEL}/top_effect"] == pytest.approx(-3.0)
     assert rows[0][f"{LABEL}/map"]["_type"] == "trackio.image"
 
 
 def test_mosaics_come_at_a_lower_cadence_and_the_last_one_always(logs):
-    assert [row["step"] for row in logs if "headwatch/patterns/attention" in row] == [0, 10]
+    assert [row["step"] for row in logs if "headwatch/patterns/attention" in row] == [-1, 10]
 
 
 def test_the_table_the_top_head_and_the_report_come_at_the_end(logs):

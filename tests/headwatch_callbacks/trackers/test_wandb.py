@@ -37,7 +37,7 @@ def run(tmp_path_factory):
         patch.setenv("WANDB_MODE", "offline")  # WandbLogger(offline=True) sets this one for good
         to = logger(folder, "first")
         tracker = WandbTracker(to, Trackers(mosaic_every=2))
-        for step in (0, 10, 20, 30):
+        for step in (-1, 10, 20, 30):
             tracker.write(ablation(step))
             tracker.write(patterns(step))
         to.log_metrics({"train/loss": 1.5}, step=31)
@@ -51,7 +51,7 @@ def run(tmp_path_factory):
 def test_a_pass_is_one_call_with_the_trainers_step_beside_the_values(run):
     rows = history(run)
     passes = [row for row in rows if f"{LABEL}/clean" in row]
-    assert [row["trainer/global_step"] for row in passes] == [0, 10, 20, 30]
+    assert [row["trainer/global_step"] for row in passes] == [-1, 10, 20, 30]
     for row in passes:
         assert row[f"{LABEL}/top_effect"] == pytest.approx(-3.0)
         assert row[f"{LABEL}/map"]["_type"] == "image-file"
@@ -74,7 +74,7 @@ def test_pictures_are_files_under_one_fixed_key(run):
 
 def test_mosaics_come_at_a_lower_cadence_and_the_last_one_always(run):
     steps = [row["trainer/global_step"] for row in history(run) if "headwatch/patterns/attention" in row]
-    assert steps == [0, 20, 30]
+    assert steps == [-1, 20, 30]
 
 
 def test_per_head_series_only_by_choice(run):

@@ -40,8 +40,9 @@ function stepTicks(low, high, count) {
  * @type {(low: number, high: number, left: number, right: number, logarithmic: boolean) => StepAxis}
  */
 export function stepAxis(low, high, left, right, logarithmic) {
-  const turn = logarithmic ? Math.log1p : Number;
-  const back = logarithmic ? Math.expm1 : Number;
+  const start = Math.min(0, low); // the logarithm's, which a pass before training, at -1, moves
+  const turn = logarithmic ? (/** @type {number} */ step) => Math.log1p(step - start) : Number;
+  const back = logarithmic ? (/** @type {number} */ turned) => Math.expm1(turned) + start : Number;
   const [from, to] = [turn(low), turn(high === low ? low + 1 : high)];
   const most = Math.max(2, Math.floor((right - left) / 90));
   return {
@@ -51,7 +52,7 @@ export function stepAxis(low, high, left, right, logarithmic) {
     right,
     at: (step) => left + ((turn(step) - from) / (to - from)) * (right - left),
     step: (pixel) => back(from + ((pixel - left) / (right - left)) * (to - from)),
-    ticks: logarithmic ? logTicks(low, high) : stepTicks(low, high, most),
+    ticks: logarithmic ? logTicks(low, high) : stepTicks(Math.max(0, low), high, most),
   };
 }
 

@@ -153,7 +153,7 @@ function showTransport({ steps, step, source }) {
   const slider = inputById("slider");
   slider.max = String(Math.max(0, steps.length - 1));
   slider.value = String(step === null ? 0 : indexAt(steps, step));
-  slider.setAttribute("aria-valuetext", step === null ? "no step yet" : `step ${step}`);
+  slider.setAttribute("aria-valuetext", step === null ? "no step yet" : `step ${formatStep(step)}`);
   slider.disabled = steps.length < 2;
   const last = document.createElement("span");
   last.textContent = steps.length ? ` / ${formatStep(steps[steps.length - 1])}` : "";

@@ -41,8 +41,9 @@ export function formatSigned(value) {
   return (value > 0 ? "+" : "") + formatNumber(value);
 }
 
-/** A step with thin spaces between thousands. @type {(step: number) => string} */
+/** A step with thin spaces between thousands; −1 is before training. @type {(step: number) => string} */
 export function formatStep(step) {
+  if (step === -1) return "−1 (before training)";
   return String(step).replace(/\B(?=(\d{3})+$)/g, "\u2009");
 }
 

@@ -80,8 +80,8 @@ export function readLink(text) {
     const value = link.get(name);
     if (value !== null && (!(key in ONE_OF) || ONE_OF[key].includes(value))) state[key] = value;
   }
-  state.step = wholeOr(link.get("step"), state.step);
-  state.since = wholeOr(link.get("since"), state.since);
+  state.step = stepOr(link.get("step"), state.step);
+  state.since = stepOr(link.get("since"), state.since);
   state.pair = wholeOr(link.get("pair"), state.pair);
   const heads = link.get("head");
   if (heads !== null) state.picks = readHeads(heads);
@@ -95,6 +95,11 @@ export function readLink(text) {
 /** @type {<T>(text: string | null, fallback: T) => number | T} */
 function wholeOr(text, fallback) {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : fallback;
+}
+
+/** A step, of which −1 is before training. @type {<T>(text: string | null, fallback: T) => number | T} */
+function stepOr(text, fallback) {
+  return text === "-1" ? -1 : wholeOr(text, fallback);
 }
 
 /** @type {(text: string) => Place[]} */
