@@ -27,7 +27,7 @@ def left(directory):
             -5, 0, "ablation", "a", effects_of(np.ones((2, 1, 1))), 0.0, pairs=pairs_of(2)
         ),
         lambda writer: writer.effects(5, -1, "ablation", "a", effects_of(np.ones((2, 1, 1))), 0.0),
-        lambda writer: writer.scores(-1, 0, "a", {"entropy": torch.ones(1, 1)}, 0.0),
+        lambda writer: writer.scores(-2, 0, "a", {"entropy": torch.ones(1, 1)}, 0.0),
         lambda writer: writer.scalars(-1, {"loss": 1.0}),
         lambda writer: writer.scalars(2**53, {"loss": 1.0}),
         lambda writer: writer.patterns(-7, 0, "a", EYE, [["x", "y"]]),

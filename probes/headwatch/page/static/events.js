@@ -33,7 +33,10 @@ function itemOf(series, { before, after, place, change, half }) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = series.nameOf(place);
-  button.setAttribute("aria-label", `Show ${series.nameOf(place)} from step ${formatStep(before)} to step ${formatStep(after)}`);
+  button.setAttribute(
+    "aria-label",
+    `Show ${series.nameOf(place)} from step ${formatStep(before)} to step ${formatStep(after)}`,
+  );
   button.addEventListener("click", (event) => {
     Object.assign(state, { step: after, since: before });
     pick(place, event.shiftKey);
