@@ -21,13 +21,12 @@ from headwatch.record.steps import BEFORE_TRAINING
 from headwatch_callbacks.background.device import background_device, check_device
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import Taken
-from headwatch_callbacks.checkpoints.load import saved_step
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
 from headwatch_callbacks.lightning_trainer.siblings import check_labels, one_record
-from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, loss_step
+from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, evaluated_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
 from headwatch_callbacks.questions.pass_budget import check_max_overhead
 from headwatch_callbacks.questions.pass_plan import Plan
@@ -285,16 +284,9 @@ class ProbeCallback(pl.Callback):
         """The one pass of a `trainer.validate` or `trainer.test`, at the step of the checkpoint."""
         if self.asks_frozen_models and can_evaluate(trainer):
             self._begin(trainer, pl_module)
-            self.put_question(trainer, pl_module, self._evaluated_step(trainer))
-
-    def _evaluated_step(self, trainer: pl.Trainer) -> int:
-        if self._checkpoint_step is None and trainer.ckpt_path is not None:
-            # Lightning shows callbacks no checkpoint that was saved without their states.
-            saved = run_of(trainer).ranks.from_first(lambda: saved_step(str(trainer.ckpt_path)))
-            return max((saved or 0) - 1, BEFORE_TRAINING)
-        # Nothing says what became of weights that this trainer took no step of: they may be of any training.
-        known = loss_step(trainer, batch_over=True) if trainer.global_step else 0
-        return known if self._checkpoint_step is None else self._checkpoint_step
+            self.put_question(
+                trainer, pl_module, evaluated_step(trainer, self._checkpoint_step, run_of(trainer).ranks)
+            )
 
     def put_question(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
         """Ask the question once, on all ranks, and let each of them know what sums its answers up.

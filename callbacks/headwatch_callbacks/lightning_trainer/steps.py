@@ -10,6 +10,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from headwatch.record.steps import BEFORE_TRAINING
+from headwatch_callbacks.checkpoints.load import saved_step
+from headwatch_callbacks.ranks import Ranks
 
 
 def loss_step(trainer: pl.Trainer, batch_over: bool) -> int:
@@ -30,3 +32,21 @@ def checkpoint_step(checkpoint: Mapping[str, Any]) -> int:
     counted = loop.get("_batches_that_stepped", steps)
     # Saved between two batches, the last one is already counted. With several optimizers a batch is several steps.
     return max(steps - 1, BEFORE_TRAINING) if counted == steps else int(counted)
+
+
+def evaluated_step(trainer: pl.Trainer, loaded: int | None, ranks: Ranks) -> int:
+    """The x of the one pass of `trainer.validate` or `trainer.test`; on every rank.
+
+    Args:
+        trainer: the trainer.
+        loaded: what `checkpoint_step` said of the checkpoint that Lightning showed; None where it showed none.
+        ranks: the processes that evaluate.
+    """
+    if loaded is not None:
+        return loaded
+    if trainer.ckpt_path is not None:
+        # Lightning shows callbacks no checkpoint that was saved without their states.
+        saved = ranks.from_first(lambda: saved_step(str(trainer.ckpt_path)))
+        return max((saved or 0) - 1, BEFORE_TRAINING)
+    # Nothing says what became of weights that this trainer took no step of: they may be of any training.
+    return loss_step(trainer, batch_over=True) if trainer.global_step else 0

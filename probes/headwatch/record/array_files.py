@@ -83,7 +83,11 @@ class ArrayFiles:
     def _free(self, folder: str, step: int) -> Path:
         (self._directory / folder).mkdir(exist_ok=True)
         for turn in count():
-            file = self._directory / folder / (f"{file_stem(step)}-{turn}.npz" if turn else f"{file_stem(step)}.npz")
+            file = (
+                self._directory
+                / folder
+                / (f"{file_stem(step)}-{turn}.npz" if turn else f"{file_stem(step)}.npz")
+            )
             with suppress(FileExistsError):
                 os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
                 return file

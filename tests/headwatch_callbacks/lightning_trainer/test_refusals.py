@@ -59,7 +59,7 @@ def test_a_record_that_fails_is_warned_about_once_and_training_goes_on(tmp_path,
 
     monkeypatch.setattr("headwatch.record.line_file.os.write", full)
     trace = Trace()
-    said = r"could not write counting at step 0 into the record in .* no space left"
+    said = r"could not write counting at step -1 into the record in .* no space left"
     with pytest.warns(UserWarning, match=said) as caught:
         fit([trace, Counting(every_n_train_steps=1)], tmp_path)
     assert len([w for w in caught if "no space" in str(w.message)]) == 1
