@@ -73,6 +73,7 @@ class ProbeCallback(pl.Callback):
         label: what tells this probe from all others of a run; with one metric, the name of its series.
         worker_device: where `background` passes run; None where they run in the training itself.
         seconds: wall time by which this callback held up the current or last stage.
+        training_run: which run its record is of, as a checkpoint keeps it; None before one is known.
 
     Raises:
         ValueError: options that contradict each other or can't take effect.
@@ -124,7 +125,7 @@ class ProbeCallback(pl.Callback):
         self._probed_after: int | None = None
         self._checkpoint_step: int | None = None
         self._failed = False
-        self._run: RunIdentity | None = None
+        self.training_run: RunIdentity | None = None
         self._told_apart = False
 
     def __repr__(self) -> str:
@@ -143,12 +144,14 @@ class ProbeCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """How far this probe got, in optimizer steps, and in the record of which run."""
-        return {"probed_after": self._probed_after} | ({} if self._run is None else self._run.state())
+        return {"probed_after": self._probed_after} | (
+            {} if self.training_run is None else self.training_run.state()
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there: what was probed before the checkpoint is not probed again."""
         self._probed_after = state_dict["probed_after"]
-        self._run = RunIdentity.in_state(state_dict)
+        self.training_run = RunIdentity.in_state(state_dict)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -162,7 +165,7 @@ class ProbeCallback(pl.Callback):
         check_labels([probe.label for probe in _siblings(trainer)])
         self._told_apart = True
         self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
-        self._run = None
+        self.training_run = None
         _record_folder(trainer)
         if stage == "fit":
             check_strategy(trainer, in_background=self.worker_device is not None)
@@ -227,13 +230,9 @@ class ProbeCallback(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say where the record is."""
-        run = run_of(trainer)
-        run.clock.stop()
-        if self is _siblings(trainer)[0] and run.folder is not None:
-            rank_zero_info(
-                f"headwatch: probes took {run.share:.1%} of {run.clock.wall:.0f} s; the record is in {run.folder}, "
-                f"see it with: headwatch report {run.folder}"
-            )
+        run_of(trainer).clock.stop()
+        if self is _siblings(trainer)[0]:
+            run_of(trainer).tell()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the record."""
@@ -251,9 +250,11 @@ class ProbeCallback(pl.Callback):
             self.question.prepare(self._network)
             self._asked = _as_fast_as_the_run(trainer, self.question)
             run_of(trainer).claim(self.question.labels(self._network.sizes), self)
-            resumed = next((probe._run for probe in _siblings(trainer) if probe._run is not None), None)
+            resumed = next(
+                (probe.training_run for probe in _siblings(trainer) if probe.training_run is not None), None
+            )
             run_of(trainer).open(trainer, self._network.sizes, _record_folder(trainer), resumed)
-            self._run = run_of(trainer).identity
+            self.training_run = run_of(trainer).identity
 
     def _keep_budget(self, trainer: pl.Trainer) -> None:
         """Plan passes by what they may take, from now on."""

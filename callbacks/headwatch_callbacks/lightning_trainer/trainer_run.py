@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from headwatch.model.architecture import Sizes
 from headwatch.page import report
@@ -172,6 +172,14 @@ class Run:
     def share(self) -> float:
         """The share of the stage's wall time that the probes took, 0 to 1."""
         return self.clock.held_up / max(self.clock.wall, 1e-9)
+
+    def tell(self) -> None:
+        """Say where the record is, and what share of the time passes took."""
+        if self.folder is not None:
+            rank_zero_info(
+                f"headwatch: probes took {self.share:.1%} of {self.clock.wall:.0f} s; the record is in {self.folder}, "
+                f"see it with: headwatch report {self.folder}"
+            )
 
     def close(self, state: State = "finished") -> None:
         """Let every tracker send what comes at the end, with the run's report, and close the record.
