@@ -1,48 +1,52 @@
-"""The same probes for `transformers.Trainer`.
-
-`Trainer(..., callbacks=[HeadwatchCallback([HeadAblation("pairs.jsonl", every_n_train_steps=100)], "runs/mine")])`:
-each probe keeps its own schedule, and the record, the page and wandb show the same as under Lightning. A result
-after step k stands at x = k, where this Trainer writes that step's loss.
-"""
+"""What a `transformers.Trainer` calls: when each probe is asked, of which weights, and where its answers go."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from headwatch.model.architecture import Architecture
+from headwatch.model.architecture import Architecture, Sizes
 from headwatch.model.eval_mode import eval_mode
 from headwatch.model.find import find_architecture
 from headwatch.page import report
 from headwatch_callbacks.background.device import check_device
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import BackgroundPasses, Taken
+from headwatch_callbacks.hf_trainer.precision import trainers_precision
+from headwatch_callbacks.hf_trainer.trackers import check_alerts, trackers_of
+from headwatch_callbacks.hf_trainer.weights import Mark, best_step, is_sharded, loaded_step, weights_mark
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
 from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
 from headwatch_callbacks.questions.pass_budget import PassBudget
-from headwatch_callbacks.questions.question import Moment
+from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.result import ProbeResult
-from headwatch_callbacks.questions.run_pass import run_pass
 from headwatch_callbacks.questions.training_clock import TrainingClock
+from headwatch_callbacks.ranks import Ranks, run_shared_pass
 from headwatch_callbacks.trackers.guarded import GuardedTracker
 from headwatch_callbacks.trackers.run_recorder import RunRecorder
 from headwatch_callbacks.trackers.settings import Trackers
-from headwatch_callbacks.trackers.wandb import WandbRun, WandbTracker
 
 
 class HeadwatchCallback(TrainerCallback):
     """Runs probes on the model that a `transformers.Trainer` trains, without changing the training.
 
+    Outside `trainer.train()`, `trainer.evaluate()` asks each probe once, and the answer stands at the step of the
+    weights; it is not asked again of weights that it has answered for. Several processes (torchrun) share passes out,
+    and the first one writes.
+
     Args:
         probes: `HeadAblation`, `ActivationPatching`, `AttentionMaps` or any question as a `ProbeCallback`, each with
             its schedule, in the `background` or within `max_overhead` where it says so.
-        record: the folder of the run's record, and of the report at the end; an existing one is added to.
-        trackers: what wandb is sent beyond one map a pass, where the Trainer reports to it.
+        record: the folder of the run's record, and of the report at the end. A training from a checkpoint goes on
+            with the record that is there; a new one needs a folder of its own.
+        trackers: what wandb and TensorBoard are sent beyond one map a pass, where the Trainer reports to them.
 
     Raises:
         ValueError: a probe of another kind, or two probes with one label.
@@ -59,10 +63,13 @@ class HeadwatchCallback(TrainerCallback):
         self.settings = trackers or Trackers()
         self._trackers: list[GuardedTracker] = []
         self._network: Architecture | None = None
-        self._last: dict[str, int] = {}
+        self._answered: dict[str, tuple[int, Mark]] = {}
+        self._record_is_ours = False
+        self._step_of_weights: int | None = None
         self._failed: set[str] = set()
         self._background = BackgroundPasses(self._write, self._note, warnings.warn)
         self._training = False
+        self._ranks = Ranks.alone()
         self._clock = TrainingClock()
         self._stepped = False
         self._budgets: dict[str, TrainingBudget] = {}
@@ -77,35 +84,44 @@ class HeadwatchCallback(TrainerCallback):
         """Open the record, and probe the untrained model.
 
         Raises:
-            ValueError: a sharded training, prompts that can't be used, or alerts of a Trainer without wandb.
+            ValueError: a sharded training, prompts that can't be used, alerts of a Trainer without wandb, or a new
+                training into the record of another one.
         """
-        if args.fsdp or args.deepspeed:
+        if is_sharded(args):
             raise ValueError("headwatch can't probe a sharded model (fsdp, deepspeed): use headwatch eval")
-        if self.settings.alerts and "wandb" not in (args.report_to or []):
-            raise ValueError(
-                "Trackers(alerts=True) has no effect: only wandb sends alerts; add it to report_to"
-            )
+        check_alerts(args, self.settings)
         for probe in self.probes:
             check_device(probe.worker_device)
-        if not state.is_world_process_zero:
-            return
-        self._training, self._stepped, self._spent = True, False, {}
-        self._clock.start()
-        with preserve_rng(), self._clock.holding_up():
-            self._network = find_architecture(kwargs["model"])
-            for probe in self.probes:
-                probe.question.prepare(self._network)
-            self._check_labels([probe.question.labels(self._network.sizes) for probe in self.probes])
-            self._record = RunRecorder(self.folder, self._network.sizes)
-            self._trackers = [GuardedTracker(self._record, "the record")]
-            if "wandb" in (args.report_to or []):
-                self._trackers.append(
-                    GuardedTracker(WandbTracker(WandbRun(), self.settings, "train/global_step"), "wandb")
-                )
-        with preserve_rng(), self._clock.holding_up():
+        self._stepped, self._spent, self._step_of_weights = False, {}, None
+        self._open(args, kwargs["model"], fresh=state.global_step == 0)
+        self._training, self._record_is_ours = True, False
+        assert self._network is not None
+        with preserve_rng(), self._clock.holding_up(), trainers_precision(self._network.model):
             self._keep_budgets(state)
         first = [probe for probe in self.probes if probe.schedule.before_first and state.global_step == 0]
         self._run(first, state)
+
+    def _open(self, args: TrainingArguments, model: nn.Module, *, fresh: bool) -> None:
+        """Read the questions, in every process, and open the record and the trackers, in the first one."""
+        self._clock.start()
+        self._ranks = Ranks.of_training(timedelta(seconds=args.ddp_timeout))
+        with preserve_rng(), self._clock.holding_up():
+            network = find_architecture(model)
+            for probe in self.probes:
+                probe.question.prepare(network)
+            self._check_labels([probe.question.labels(network.sizes) for probe in self.probes])
+            self._ranks.from_first(partial(self._open_record, args, network.sizes, fresh))
+        self._network = network
+
+    def _open_record(self, args: TrainingArguments, sizes: Sizes, fresh: bool) -> None:
+        if fresh and not self._record_is_ours and (self.folder / "run.json").exists():
+            raise ValueError(
+                f"{self.folder} already holds the record of another run: give another folder, delete that one, or go"
+                " on with that run by trainer.train(resume_from_checkpoint=...)"
+            )
+        self._record = RunRecorder(self.folder, sizes)
+        self._trackers = [GuardedTracker(self._record, "the record")]
+        self._trackers += trackers_of(args, self.settings, self.folder)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -133,8 +149,24 @@ class HeadwatchCallback(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Probe with an evaluation of the run."""
-        self._run([probe for probe in self.probes if probe.schedule.on_validation], state)
+        """Probe with an evaluation of the run; outside a training, probe the weights that are evaluated."""
+        if self._network is not None:
+            self._run([probe for probe in self.probes if probe.schedule.on_validation], state)
+        elif is_sharded(args):
+            warnings.warn(
+                "headwatch can't probe a sharded model (fsdp, deepspeed): use headwatch eval", stacklevel=2
+            )
+        else:
+            self._evaluate(args, state, kwargs["model"])
+
+    def _evaluate(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> None:
+        self._record_is_ours |= not (self.folder / "run.json").exists()
+        if state.global_step == 0:
+            self._step_of_weights = loaded_step(model)
+        self._stepped = False
+        self._open(args, model, fresh=False)
+        self._run(self.probes, state)
+        self._close()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -148,61 +180,76 @@ class HeadwatchCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Probe the trained model, write the report, and close."""
+        if self._network is None:
+            return
         self._training = False
         with preserve_rng():
-            self._background.finish()
+            self._ranks.from_first(self._background.finish)
+        self._step_of_weights = best_step(args, state)
         self._run([probe for probe in self.probes if probe.schedule.at_end], state)
-        if not self._trackers:
-            return
+        self._close()
+
+    def _close(self) -> None:
         self._clock.stop()
         with preserve_rng():
-            for budget in self._budgets.values():
-                if budget.passes.told_at_end is not None:
-                    self._note("info", budget.passes.told_at_end)
-            record, *trackers = self._trackers
-            record.finish()
-            written = self._report()
-            for tracker in trackers:
-                tracker.finish(written)
-        self._trackers, self._network, self._budgets = [], None, {}
+            self._ranks.from_first(self._close_record)
+            self._ranks.close()
+        self._network, self._budgets, self._ranks = None, {}, Ranks.alone()
+
+    def _close_record(self) -> None:
+        for budget in self._budgets.values():
+            if budget.passes.told_at_end is not None:
+                self._note("info", budget.passes.told_at_end)
+        record, *trackers = self._trackers
+        record.finish()
+        written = self._report()
+        for tracker in trackers:
+            tracker.finish(written)
+        self._trackers = []
 
     def _run(self, probes: Sequence[ProbeCallback], state: TrainerState) -> None:
-        """One pass of each probe that has none at this step yet; on the first process only."""
-        for probe in probes if self._network is not None else ():
-            if self._last.get(probe.label) == state.global_step:
-                continue
+        """One pass of each probe that has not answered for these weights."""
+        if self._network is None or not probes:
+            return
+        at = self._moment(state)
+        answer = (at.step, weights_mark(self._network.model))
+        open_ones = [
+            number for number, probe in enumerate(probes) if self._answered.get(probe.label) != answer
+        ]
+        for probe in [probes[number] for number in self._ranks.from_first(lambda: open_ones)]:
             held_up = self._clock.held_up
-            with preserve_rng(), self._clock.holding_up():
-                taken = self._ask_in_background(probe, _moment(state))
+            with preserve_rng(), self._clock.holding_up(), trainers_precision(self._network.model):
+                taken = self._ask_in_background(probe, at)
                 if taken is Taken.NOT_HERE:
-                    self._pass(probe, _moment(state))
+                    self._pass(probe, at, steps=state.global_step)
             self._spent[probe.label] = self._spent.get(probe.label, 0.0) + self._clock.held_up - held_up
             if taken is not Taken.SKIPPED:
-                self._last[probe.label] = state.global_step
+                self._answered[probe.label] = answer
 
     def _ask_in_background(self, probe: ProbeCallback, at: Moment) -> Taken:
-        if probe.worker_device is None or not self._training:
+        network, device = self._network, probe.worker_device
+        if device is None or not self._training:
             return Taken.NOT_HERE
-        assert self._network is not None
-        return self._background.ask(
-            probe.question,
-            self._network.model,
-            at,
-            device=probe.worker_device,
-            precision=Precision.current(self._network.device),
-            failed=partial(self._warn_once, probe.label),
+        assert network is not None
+        precision = Precision.current(network.device)
+        return self._ranks.from_first(
+            lambda: self._background.ask(
+                probe.question,
+                network.model,
+                at,
+                device=device,
+                precision=precision,
+                failed=partial(self._warn_once, probe.label),
+            )
         )
 
-    def _pass(self, probe: ProbeCallback, at: Moment) -> None:
+    def _pass(self, probe: ProbeCallback, at: Moment, *, steps: int) -> None:
         assert self._network is not None
-        budget, question = self._budgets.get(probe.label), probe.question
-        if budget is not None:
-            spent, ended = self._spent.get(probe.label, 0.0), not self._training
-            plan = budget.plan_within(self._clock, steps=at.step, spent=spent, ended=ended, at=at)
-            if plan is None:
-                return
-            question = question.reduced(plan)
-        answers = run_pass(
+        budget, question = self._budgets.get(probe.label), self._affordable(probe, at, steps)
+        if question is None:
+            return
+        found = run_shared_pass(
+            self._ranks,
             question,
             self._network.model,
             at,
@@ -211,7 +258,18 @@ class HeadwatchCallback(TrainerCallback):
             failed=lambda error: self._warn_once(probe.label, repr(error)),
         )
         if budget is not None:
-            budget.passes.answered(answers)
+            budget.passes.answered(found.answers, found.n_ranks)
+
+    def _affordable(self, probe: ProbeCallback, at: Moment, steps: int) -> Question | None:
+        """As much of the question as the training can pay for, by the first process's clock; None for no pass."""
+        budget = self._budgets.get(probe.label)
+        if budget is None:
+            return probe.question
+        spent, ended = self._spent.get(probe.label, 0.0), not self._training
+        plan = self._ranks.from_first(
+            lambda: budget.plan_within(self._clock, steps=steps, spent=spent, ended=ended, at=at)
+        )
+        return None if plan is None else probe.question.reduced(plan)
 
     def _keep_budgets(self, state: TrainerState) -> None:
         """Plan the passes of probes with a `max_overhead` by what they may take, from now on."""
@@ -236,7 +294,8 @@ class HeadwatchCallback(TrainerCallback):
             tracker.write(counted)
 
     def _note(self, level: str, message: str) -> None:
-        self._trackers[0].attempt(partial(self._record.note, level, message))
+        for tracker in self._trackers[:1]:
+            tracker.attempt(partial(self._record.note, level, message))
 
     def _warn_once(self, label: str, error: str) -> None:
         if label not in self._failed:
@@ -250,6 +309,7 @@ class HeadwatchCallback(TrainerCallback):
             self._warn_once("report", repr(error))
             return None
 
-
-def _moment(state: TrainerState) -> Moment:
-    return Moment(state.global_step, int(state.epoch or 0))
+    def _moment(self, state: TrainerState) -> Moment:
+        """When this is, by the weights that the model has."""
+        step = state.global_step if self._step_of_weights is None else self._step_of_weights
+        return Moment(step, int(state.epoch or 0))

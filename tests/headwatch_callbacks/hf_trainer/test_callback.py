@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import wandb
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 
 from headwatch.ablation import ablate_heads
 from headwatch.record import Record
@@ -21,44 +21,11 @@ from headwatch_callbacks import (
 from headwatch_callbacks.hf_trainer import HeadwatchCallback
 from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
 from tests.headwatch_callbacks.background.questions import Waits
+from tests.headwatch_callbacks.hf_trainer.training import same, train
 from tests.headwatch_callbacks.trackers.wandb_file import history
-from tests.models import random_ids, random_pairs, tiny_gpt2
+from tests.models import random_pairs
 
 PAIRS = random_pairs(n=4)
-
-
-def train(folder, *callbacks, steps=6, report_to=()):
-    """A short training with dropout and a shuffled data set: the trainer and its states of randomness at the end."""
-    model = tiny_gpt2().train()
-    ids = random_ids(32, 8)
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=4,
-        gradient_accumulation_steps=2,
-        learning_rate=1e-2,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=list(report_to),
-        use_cpu=True,
-        disable_tqdm=True,
-        seed=3,
-    )
-    data = [{"input_ids": row, "labels": row} for row in ids]
-    trainer = Trainer(model, arguments, train_dataset=data, callbacks=list(callbacks))
-    trainer.train()
-    return trainer, torch.get_rng_state(), np.random.get_state()[1]
-
-
-def same(one, other):
-    losses = [[row["loss"] for row in each[0].state.log_history if "loss" in row] for each in (one, other)]
-    states = [each[0].model.state_dict() for each in (one, other)]
-    return (
-        losses[0] == losses[1]
-        and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-        and torch.equal(one[1], other[1])
-        and np.array_equal(one[2], other[2])
-    )
 
 
 def probes(**schedule):
