@@ -1,7 +1,7 @@
 """What a `transformers.Trainer` calls: when each probe is asked, of which weights, and where its answers go."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -30,8 +30,10 @@ from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.questions.training_clock import TrainingClock
 from headwatch_callbacks.ranks import Ranks, run_shared_pass
 from headwatch_callbacks.trackers.guarded import GuardedTracker
-from headwatch_callbacks.trackers.run_recorder import RunRecorder
 from headwatch_callbacks.trackers.settings import Trackers
+from headwatch_callbacks.trackers.training_recorder import RunIdentity, TrainingRecorder
+
+_IN_STATE = "headwatch"  # in a checkpoint's `stateful_callbacks`: the run that it is of
 
 
 class HeadwatchCallback(TrainerCallback):
@@ -64,7 +66,8 @@ class HeadwatchCallback(TrainerCallback):
         self._trackers: list[GuardedTracker] = []
         self._network: Architecture | None = None
         self._answered: dict[str, tuple[int, Mark]] = {}
-        self._record_is_ours = False
+        self._record: TrainingRecorder | None = None
+        self._made_here: RunIdentity | None = None
         self._step_of_weights: int | None = None
         self._failed: set[str] = set()
         self._background = BackgroundPasses(self._write, self._note, warnings.warn)
@@ -93,15 +96,31 @@ class HeadwatchCallback(TrainerCallback):
         for probe in self.probes:
             check_device(probe.worker_device)
         self._stepped, self._spent, self._step_of_weights = False, {}, None
-        self._open(args, kwargs["model"], fresh=state.global_step == 0)
-        self._training, self._record_is_ours = True, False
+        self._open(args, kwargs["model"], lambda sizes: self._training_record(state, sizes))
+        self._training = True
         assert self._network is not None
         with preserve_rng(), self._clock.holding_up(), trainers_precision(self._network.model):
             self._keep_budgets(state)
         first = [probe for probe in self.probes if probe.schedule.before_first and state.global_step == 0]
         self._run(first, state)
 
-    def _open(self, args: TrainingArguments, model: nn.Module, *, fresh: bool) -> None:
+    def _training_record(self, state: TrainerState, sizes: Sizes) -> TrainingRecorder:
+        """The record of the run that the checkpoint is of, or a new one.
+
+        An evaluation before the training may have made it.
+        """
+        kept: Any = state.stateful_callbacks
+        known = RunIdentity.in_state(kept.get(_IN_STATE, {}) if state.global_step else {}) or self._made_here
+        goes_on, run = state.global_step > 0 or known is not None, None if known is None else known.id
+        record = TrainingRecorder(self.folder, sizes, goes_on=goes_on, run=run)
+        kept[_IN_STATE] = record.identity.state()
+        self._answered = self._answered if goes_on else {}
+        self._made_here = None
+        return record
+
+    def _open(
+        self, args: TrainingArguments, model: nn.Module, record: Callable[[Sizes], TrainingRecorder]
+    ) -> None:
         """Read the questions, in every process, and open the record and the trackers, in the first one."""
         self._clock.start()
         self._ranks = Ranks.of_training(timedelta(seconds=args.ddp_timeout))
@@ -110,24 +129,24 @@ class HeadwatchCallback(TrainerCallback):
             for probe in self.probes:
                 probe.question.prepare(network)
             self._check_labels([probe.question.labels(network.sizes) for probe in self.probes])
-            self._ranks.from_first(partial(self._open_record, args, network.sizes, fresh))
+            self._ranks.from_first(partial(self._open_record, args, network.sizes, record))
         self._network = network
 
-    def _open_record(self, args: TrainingArguments, sizes: Sizes, fresh: bool) -> None:
-        if fresh and not self._record_is_ours and (self.folder / "run.json").exists():
-            raise ValueError(
-                f"{self.folder} already holds the record of another run: give another folder, delete that one, or go"
-                " on with that run by trainer.train(resume_from_checkpoint=...)"
-            )
-        self._record = RunRecorder(self.folder, sizes)
-        self._trackers = [GuardedTracker(self._record, "the record")]
-        self._trackers += trackers_of(args, self.settings, self.folder)
+    def _open_record(
+        self, args: TrainingArguments, sizes: Sizes, record: Callable[[Sizes], TrainingRecorder]
+    ) -> None:
+        if self._record is not None:  # of a training that has ended with an error
+            self._record.close("interrupted")
+        self._record = record(sizes)
+        self._trackers = trackers_of(args, self.settings, self.folder)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Probe after an optimizer step that is due."""
         self._stepped = True
+        if self._record is not None:
+            self._record.alive()
         if self._background.has_answer():
             with preserve_rng():
                 self._background.collect()
@@ -160,21 +179,27 @@ class HeadwatchCallback(TrainerCallback):
             self._evaluate(args, state, kwargs["model"])
 
     def _evaluate(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> None:
-        self._record_is_ours |= not (self.folder / "run.json").exists()
         if state.global_step == 0:
             self._step_of_weights = loaded_step(model)
         self._stepped = False
-        self._open(args, model, fresh=False)
+        self._open(args, model, self._evaluation_record)
         self._run(self.probes, state)
         self._close()
+
+    def _evaluation_record(self, sizes: Sizes) -> TrainingRecorder:
+        is_new = not (self.folder / "run.json").exists()
+        record = TrainingRecorder(self.folder, sizes, alone=False)
+        if is_new:
+            self._made_here, self._answered = record.identity, {}
+        return record
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Put the losses that the Trainer logs beside the probes in the record."""
         losses = {name: float(value) for name, value in (kwargs.get("logs") or {}).items() if "loss" in name}
-        for tracker in self._trackers[:1] if losses else ():
-            tracker.attempt(partial(self._record.scalars, state.global_step, losses))
+        if losses and self._record is not None:
+            self._record.scalars(state.global_step, losses)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -200,12 +225,12 @@ class HeadwatchCallback(TrainerCallback):
         for budget in self._budgets.values():
             if budget.passes.told_at_end is not None:
                 self._note("info", budget.passes.told_at_end)
-        record, *trackers = self._trackers
-        record.finish()
+        assert self._record is not None
+        self._record.finish()
         written = self._report()
-        for tracker in trackers:
+        for tracker in self._trackers:
             tracker.finish(written)
-        self._trackers = []
+        self._trackers, self._record = [], None
 
     def _run(self, probes: Sequence[ProbeCallback], state: TrainerState) -> None:
         """One pass of each probe that has not answered for these weights."""
@@ -290,12 +315,14 @@ class HeadwatchCallback(TrainerCallback):
 
     def _write(self, result: ProbeResult) -> None:
         counted = replace(result, overhead=self._clock.overhead if self._stepped else None)
+        if self._record is not None:
+            self._record.write(counted)
         for tracker in self._trackers:
             tracker.write(counted)
 
     def _note(self, level: str, message: str) -> None:
-        for tracker in self._trackers[:1]:
-            tracker.attempt(partial(self._record.note, level, message))
+        if self._record is not None:
+            self._record.note(level, message)
 
     def _warn_once(self, label: str, error: str) -> None:
         if label not in self._failed:

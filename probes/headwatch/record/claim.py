@@ -63,8 +63,8 @@ def _check(directory: Path, owner: Owner | None, goes_on: bool, run: str | None)
             f"{directory} holds the record of another run than the checkpoint's: give another record=, or leave it out"
         )
     raise ValueError(
-        f"{directory} already holds the record of another run: give another record=, delete that folder, or go on"
-        " with that run by trainer.fit(..., ckpt_path=...)"
+        f"{directory} already holds the record of another run: give another record=, delete that folder, or go on with"
+        " that run from its checkpoint, by trainer.fit(ckpt_path=...) or trainer.train(resume_from_checkpoint=...)"
     )
 
 

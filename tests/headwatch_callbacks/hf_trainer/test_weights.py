@@ -107,7 +107,9 @@ def test_an_evaluation_of_a_saved_model_stands_at_the_step_that_it_was_saved_at(
 def test_a_new_training_needs_a_folder_of_its_own_and_a_resumed_one_goes_on(tmp_path):
     train(tmp_path / "one", probing(tmp_path), steps=4, save_strategy="steps", save_steps=2)
     before = (tmp_path / "run" / "probes.jsonl").read_bytes()
-    with pytest.raises(ValueError, match=r"run already holds the record of another run: give another folder"):
+    with pytest.raises(
+        ValueError, match=r"run already holds the record of another run: .*resume_from_checkpoint"
+    ):
         train(tmp_path / "two", probing(tmp_path))
     assert (tmp_path / "run" / "probes.jsonl").read_bytes() == before
     trainer = trainer_of(tmp_path / "one", probing(tmp_path))
@@ -115,6 +117,28 @@ def test_a_new_training_needs_a_folder_of_its_own_and_a_resumed_one_goes_on(tmp_
     assert [entry.step for entry in passes(tmp_path)] == [0, 4, 6]
     with pytest.raises(ValueError, match="already holds the record of another run"):
         trainer.train()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    for name in ("one", "two"):
+        train(tmp_path / name, probing(tmp_path / name), steps=2, save_strategy="steps", save_steps=2)
+    trainer = trainer_of(tmp_path / "one", probing(tmp_path / "two"))
+    with pytest.raises(ValueError, match="record of another run than the checkpoint's"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "one" / "checkpoint-2"))
+
+
+class Stops(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_a_training_that_was_interrupted_makes_room_for_a_new_one(tmp_path):
+    ours = probing(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, ours, Stops())
+    train(tmp_path, ours)
+    assert [entry.step for entry in passes(tmp_path)] == [0, 6]
+    assert [entry.step for entry in Record.read(tmp_path / "run" / "attempt-1").effects] == [0]
 
 
 def test_a_mark_changes_with_any_tensor_however_it_is_written():
