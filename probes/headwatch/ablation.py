@@ -22,6 +22,7 @@ def ablate_heads(
     *,
     kind: AblationKind = ...,
     metric: str | Metric | None = ...,
+    reference: PromptPairs | None = ...,
     **options: Unpack[SweepOptions],
 ) -> Effects: ...
 
@@ -33,6 +34,7 @@ def ablate_heads(
     *,
     kind: AblationKind = ...,
     metric: MetricList,
+    reference: PromptPairs | None = ...,
     **options: Unpack[SweepOptions],
 ) -> dict[str, Effects]: ...
 
@@ -44,6 +46,7 @@ def ablate_heads(
     *,
     kind: str = "mean",
     metric: str | Metric | MetricList | None = None,
+    reference: PromptPairs | None = None,
     **options: Unpack[SweepOptions],
 ) -> Effects | dict[str, Effects]:
     """The effect of ablating each head's z, on the clean prompts: metric(ablated) − metric(clean).
@@ -63,6 +66,9 @@ def ablate_heads(
         kind: what z becomes: `zero`, `mean`, `position_mean` or `resample`.
         metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
             pairs' own.
+        reference: the prompts whose clean runs give the means, or what is resampled; None for the pairs' own. Where
+            the pairs have something in common that heads act on, their mean holds it: Wang et al. (2022) take other
+            prompts of the same form.
         **options: see `SweepOptions`.
 
     Returns:
@@ -74,7 +80,7 @@ def ablate_heads(
             several lengths where one is needed.
         RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    return run_sweep(model, pairs, "z", one_of("kind", kind, ABLATIONS), metric, options)
+    return run_sweep(model, pairs, "z", one_of("kind", kind, ABLATIONS), metric, options, reference=reference)
 
 
 @overload
@@ -85,6 +91,7 @@ def ablate_head_sets(
     *,
     kind: AblationKind = ...,
     metric: str | Metric | None = ...,
+    reference: PromptPairs | None = ...,
     **options: Unpack[SweepOptions],
 ) -> Effects: ...
 
@@ -97,6 +104,7 @@ def ablate_head_sets(
     *,
     kind: AblationKind = ...,
     metric: MetricList,
+    reference: PromptPairs | None = ...,
     **options: Unpack[SweepOptions],
 ) -> dict[str, Effects]: ...
 
@@ -109,6 +117,7 @@ def ablate_head_sets(
     *,
     kind: str = "mean",
     metric: str | Metric | MetricList | None = None,
+    reference: PromptPairs | None = None,
     **options: Unpack[SweepOptions],
 ) -> Effects | dict[str, Effects]:
     """The effect of ablating each of some sets of heads, all heads of a set at once, on the clean prompts.
@@ -125,6 +134,9 @@ def ablate_head_sets(
         kind: what z becomes: `zero`, `mean`, `position_mean` or `resample`.
         metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
             pairs' own.
+        reference: the prompts whose clean runs give the means, or what is resampled; None for the pairs' own. Where
+            the pairs have something in common that heads act on, their mean holds it: Wang et al. (2022) take other
+            prompts of the same form.
         **options: see `SweepOptions`.
 
     Returns:
@@ -134,7 +146,9 @@ def ablate_head_sets(
         ValueError: as for `ablate_heads`; no sets, an empty one, or a head that the model lacks.
         RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    return run_sweep(model, pairs, "z", one_of("kind", kind, ABLATIONS), metric, options, sets=sets)
+    return run_sweep(
+        model, pairs, "z", one_of("kind", kind, ABLATIONS), metric, options, sets=sets, reference=reference
+    )
 
 
 @overload
@@ -145,6 +159,7 @@ def ablate(
     *,
     kind: AblationKind = ...,
     metric: str | Metric | None = ...,
+    reference: PromptPairs | None = ...,
     **options: Unpack[SweepOptions],
 ) -> Effects: ...
 
@@ -157,6 +172,7 @@ def ablate(
     *,
     kind: AblationKind = ...,
     metric: MetricList,
+    reference: PromptPairs | None = ...,
     **options: Unpack[SweepOptions],
 ) -> dict[str, Effects]: ...
 
@@ -169,6 +185,7 @@ def ablate(
     *,
     kind: str = "mean",
     metric: str | Metric | MetricList | None = None,
+    reference: PromptPairs | None = None,
     **options: Unpack[SweepOptions],
 ) -> Effects | dict[str, Effects]:
     """The effect of ablating any site, on the clean prompts: metric(ablated) − metric(clean).
@@ -187,6 +204,9 @@ def ablate(
         kind: what the site becomes: `zero`, `mean`, `position_mean` or `resample`.
         metric: a name or a `Metric`, see `headwatch.metrics`; several in a list, at the cost of one; None for the
             pairs' own.
+        reference: the prompts whose clean runs give the means, or what is resampled; None for the pairs' own. Where
+            the pairs have something in common that heads act on, their mean holds it: Wang et al. (2022) take other
+            prompts of the same form.
         **options: see `SweepOptions`.
 
     Returns:
@@ -198,4 +218,6 @@ def ablate(
             several lengths where one is needed.
         RuntimeError: `engine="exact"`, and the engine can't follow the model.
     """
-    return run_sweep(model, pairs, site, one_of("kind", kind, ABLATIONS), metric, options)
+    return run_sweep(
+        model, pairs, site, one_of("kind", kind, ABLATIONS), metric, options, reference=reference
+    )

@@ -71,14 +71,21 @@ def sweep(
     layers: list[int] | None = None,
     units: list[int] | None = None,
     permutation: Tensor | None = None,
+    reference=None,
     forward=forward,
 ) -> Tensor:
-    """Effects `[pair, layer, (unit), (position)]`; `forward` runs another family's model."""
+    """Effects `[pair, layer, (unit), (position)]`; `forward` runs another family's model.
+
+    What an ablation writes comes from the clean prompts of `reference`, or of the pairs themselves.
+    """
     config = model.config
     layers = list(range(config.n_layer)) if layers is None else layers
     if units is None:
         units = list(range(config.n_head)) if site in PER_HEAD else [None]
-    clean_runs = [forward(model, pairs.clean[i : i + 1, :n]) for i, n in enumerate(pairs.lengths.tolist())]
+    clean_runs, source_runs = (
+        [forward(model, some.clean[i : i + 1, :n]) for i, n in enumerate(some.lengths.tolist())]
+        for some in (pairs, pairs if reference is None else reference)
+    )
     effects = {}
     for length in sorted(
         set(pairs.lengths.tolist())
@@ -101,7 +108,7 @@ def sweep(
         positions = range(length) if by_position else [None]
         for layer, unit, position in itertools.product(layers, units, positions):
             name = full_name(site, layer)
-            new = source_value(kind, name, rows, clean_runs, other_run, permutation)
+            new = source_value(kind, name, rows, source_runs, other_run, permutation)
 
             def edit(n, value, name=name, new=new, unit=unit, position=position):
                 return replace_unit(site, value, new.expand_as(value), unit, position) if n == name else value

@@ -17,6 +17,7 @@ from headwatch.interventions.arguments import check_pairs
 from headwatch.interventions.batch import Paths
 from headwatch.interventions.batching import read_together
 from headwatch.interventions.options import Options, in_precision
+from headwatch.interventions.reference import check_reference
 from headwatch.interventions.spec import make_spec
 from headwatch.metrics import Metric, MetricList
 from headwatch.model.eval_mode import eval_mode
@@ -48,7 +49,7 @@ def run_sweep(
         options: those of `SweepOptions` that differ from their defaults.
         sets: heads that are replaced together, in place of one by one.
         paths: who alone sees what is replaced.
-        reference: the prompts that means are taken over; None for the clean prompts of all pairs.
+        reference: the prompts whose clean runs give what is written; None for those of all pairs.
         rows: the pairs that are run, in the order of the effects; None for all. What is written comes from all of them
             either way, so that the effects on some are those that they have among all.
 
@@ -72,8 +73,8 @@ def run_sweep(
             dict[str, Effects](),
         )
         started = time.perf_counter()
-        means_of = None if reference is None else reference.to(hooked.architecture.device)
-        values = AblationValues.of(hooked, pairs, spec, kind, chosen, means_of)
+        reference = check_reference(reference, kind, pairs, hooked.architecture)
+        values = AblationValues.of(hooked, pairs, spec, kind, chosen, reference)
         for metrics in groups:
             sweep = replace(spec, metrics=metrics)
             run = SweepRun(hooked, pairs, sweep, kind, chosen, values, ticks)

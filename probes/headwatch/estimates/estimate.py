@@ -11,7 +11,6 @@ from headwatch.effects.estimated import EstimatedEffects
 from headwatch.engine.sweep_run import SweepRun
 from headwatch.estimates.estimation import Estimation
 from headwatch.estimates.head_sweep import HeadSweep
-from headwatch.estimates.reference import check_reference
 from headwatch.estimates.target import Target, TargetStderr, check_budget
 from headwatch.interventions.ablation_values import AblationValues
 from headwatch.interventions.arguments import check_pairs, whole_number
@@ -22,6 +21,7 @@ from headwatch.interventions.options import (
     in_precision,
     spell_out_options,
 )
+from headwatch.interventions.reference import check_reference
 from headwatch.interventions.sites import (
     ABLATIONS,
     DIRECTIONS,
@@ -111,7 +111,8 @@ def estimate_heads(
         target_stderr: when a head has had enough exact runs: a standard error in the metric's unit, a share of the
             largest effect such as `"2%"`, or `"exact"`, 1.1 times that of the exact sweep (1.22 times for hard heads,
             which take 10 runs or more), where every head ends in any case. None for `"1%"`.
-        reference: the prompts whose clean runs give the means of `mean` and `position_mean`; None for all pairs'.
+        reference: the prompts whose clean runs give what `mean`, `position_mean` and `resample` write; None for all
+            pairs'.
         **options: see `SweepOptions`.
 
     Returns:

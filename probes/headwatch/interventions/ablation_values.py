@@ -46,16 +46,17 @@ class AblationValues:
             sweep: where something is written.
             kind: an ablation or a patching direction.
             options: the seed and the batch size.
-            reference: the prompts that means are taken over; None for the clean prompts of all pairs.
+            reference: the prompts that the values come from; None for the clean prompts of all pairs.
         """
         if kind in DIRECTIONS:
             return None
         found = replacement(
             kind,
-            pairs if reference is None else reference,
+            pairs,
             sweep.site,
             sweep.written,
             partial(_activations, hooked),
+            reference=reference,
             seed=options.seed,
             batch_size=options.batch_size,
         )
@@ -69,14 +70,14 @@ class AblationValues:
     def on(self, rows: Tensor, site: Site, layers: tuple[int, ...]) -> Mapping[int, Tensor]:
         """The new values by layer for some pairs, broadcastable to the site's activation."""
         run = partial(_activations, self.hooked)
-        return self.replacement.values(self.pairs, rows, site, layers, run)
+        return self.replacement.values(rows, site, layers, run)
 
     def first_change(self) -> Tensor:
         """The first position of each pair at which a new value can differ from the one that it replaces, `[pair]`."""
-        clean, run = self.pairs.clean, self.replacement.run
-        if run is None:
+        clean, source, run = self.pairs.clean, self.replacement.prompts, self.replacement.run
+        if run is None or source is None:
             return torch.zeros_like(self.pairs.lengths)
-        differs = clean != clean[run.to(clean.device)]
+        differs = clean != source.clean[run.to(clean.device)]
         return torch.where(differs.any(1), differs.int().argmax(1), self.pairs.lengths)
 
 

@@ -137,28 +137,36 @@ def derangement(n: int, seed: int = 0) -> Int[Tensor, " pair"]:
     return order
 
 
+def shared_out(n: int, n_pairs: int, seed: int = 0) -> Int[Tensor, " pair"]:
+    """One of n prompts for each pair, in a seeded order, each as often as any other to within one."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    return order.repeat(-(-n_pairs // n))[:n_pairs]
+
+
 @dataclass(frozen=True)
 class Replacement:
     """Where the new values come from, layer by layer, for any choice of pairs.
 
     Attributes:
         fixed: the same value for all pairs, by layer, broadcast against the activation; or None.
-        run: which pairs' clean prompts to run for the values, one entry a pair, where they come from a run.
+        prompts: the pairs whose clean prompts are run for the values, where they come from a run.
+        run: which of these, one entry a pair that is ablated.
     """
 
     fixed: Mapping[int, Tensor] | None = None
+    prompts: PromptPairs | None = None
     run: Int[Tensor, " pair"] | None = None
 
-    def values(
-        self, pairs: PromptPairs, rows: Tensor, site: Site, layers: tuple[int, ...], run: RunPrompts
-    ) -> dict[int, Tensor]:
+    def values(self, rows: Tensor, site: Site, layers: tuple[int, ...], run: RunPrompts) -> dict[int, Tensor]:
         """The new values by layer for the pairs `rows`, broadcastable to the site's activation."""
         if self.fixed is not None:
             return {layer: self.fixed[layer] for layer in layers}
         assert self.run is not None
-        source, length = self.run[rows], int(pairs.lengths[rows.to(pairs.lengths.device)].max())
-        names = tuple(site.at(layer) for layer in layers)
-        cache = run(pairs.clean[source, :length], pairs.attention_mask[source, :length], names)
+        assert self.prompts is not None
+        source, names = self.run[rows], tuple(site.at(layer) for layer in layers)
+        length = int(self.prompts.lengths[source.to(self.prompts.lengths.device)].max())
+        ids, mask = self.prompts.clean[source, :length], self.prompts.attention_mask[source, :length]
+        cache = run(ids, mask, names)
         return {layer: cache[site.at(layer)] for layer in layers}
 
 
@@ -169,6 +177,7 @@ def replacement(
     layers: tuple[int, ...],
     run: RunPrompts,
     *,
+    reference: PromptPairs | None = None,
     seed: int = 0,
     batch_size: int = 64,
 ) -> Replacement:
@@ -180,14 +189,18 @@ def replacement(
         site: where.
         layers: in which layers.
         run: `run(ids, attention_mask, names)` gives activations by full name.
+        reference: the prompts that the values come from; None for all pairs'.
         seed: for `resample`.
         batch_size: prompts a run, for the means.
     """
     if kind == "zero":
         return Replacement(fixed={layer: torch.zeros(1) for layer in layers})
     if takes_means(kind):
-        return Replacement(fixed=_means(kind == "position_mean", pairs, site, layers, run, batch_size))
-    return Replacement(run=derangement(len(pairs), seed))
+        prompts = pairs if reference is None else reference
+        return Replacement(fixed=_means(kind == "position_mean", prompts, site, layers, run, batch_size))
+    if reference is None:
+        return Replacement(prompts=pairs, run=derangement(len(pairs), seed))
+    return Replacement(prompts=reference, run=shared_out(len(reference), len(pairs), seed))
 
 
 def _means(
