@@ -30,6 +30,7 @@ from headwatch_callbacks import HeadAblation, probe_share, record_folder
 STEPS, EVERY, LIMIT = 400, 100, 0.05
 DROPOUT, LEARNING_RATE = 0.1, 1e-4
 N_PAIRS = 64
+STEPS_BEFORE_ITS_LOSS = 1  # Lightning writes the loss of the k-th step at x = k - 1, and passes stand there
 NEW = 7  # the seed of the sentences that the model is fine-tuned on
 QUESTION = {"kind": "mean", "metric": "logit_diff"}
 
@@ -130,13 +131,8 @@ def probed(weights: Path, folder: Path, truth: Truth, seed: int) -> tuple[float,
     passes = Record.read(folder_of_record).effects
     print(*(f"{each.step}: {each.n} pairs at {each.cost or 1.0:.2f};" for each in passes), end=" ")
     return probe_share(trainer), [
-        truth.errors(steps_at(each.step), torch.as_tensor(each.mean)) for each in passes
+        truth.errors(each.step + STEPS_BEFORE_ITS_LOSS, torch.as_tensor(each.mean)) for each in passes
     ]
-
-
-def steps_at(x: int) -> int:
-    """How many optimizer steps were taken at an x of the record, where the k-th step's loss stands at k - 1."""
-    return x + 1 if x > 0 else 0
 
 
 def main() -> None:
