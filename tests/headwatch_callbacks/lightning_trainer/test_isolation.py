@@ -204,3 +204,35 @@ def test_no_callback_changes_one_bit(probe, run, tmp_path):
     changed = [path for path in differences(found, without) if not (listens and path.startswith("/rng/2"))]
     assert changed == []
     assert all(each.seconds > 0 for each in probes)
+
+
+class Counted(Language):
+    """A run whose user counts forwards with hooks: in place, into a new tensor, into a number, and elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.gpt.register_buffer("calls", torch.tensor(0))
+        self.register_buffer("lately", torch.tensor(0), persistent=False)
+        self.number, self.elsewhere = 0, []
+        self.gpt.transformer.h[0].attn.register_forward_pre_hook(self.count)
+        self.gpt.transformer.h[2].mlp.register_forward_hook(self.count)
+
+    def count(self, *_):
+        self.gpt.calls += 1
+        self.lately = self.lately + 1
+        self.number += 1
+        self.elsewhere.append(self.gpt.training)
+
+    def counts(self):
+        return [int(self.gpt.calls), int(self.lately), self.number]
+
+
+def test_hooks_that_count_see_the_training_only(tmp_path):
+    plain, probed = Counted(), Counted()
+    trained([], tmp_path / "without", plain)
+    trained([make() for make in PROBES.values()], tmp_path / "with", probed)
+    assert plain.counts() == [len(plain.elsewhere)] * 3
+    assert probed.counts() == plain.counts()
+    # What a hook keeps outside of the modules can't be put back, but it can tell a pass by the mode.
+    assert len(probed.elsewhere) > len(plain.elsewhere)
+    assert sum(probed.elsewhere) == sum(plain.elsewhere)
