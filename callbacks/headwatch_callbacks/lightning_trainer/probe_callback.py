@@ -12,20 +12,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
 
 from headwatch.model.architecture import Architecture
 from headwatch.model.find import find_architecture
 from headwatch.record.owner import State
 from headwatch.record.steps import BEFORE_TRAINING
 from headwatch_callbacks.background.device import background_device, check_device
-from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import Taken
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
-from headwatch_callbacks.lightning_trainer.isolation import autocast_of, eval_without_trace, preserve_rng
+from headwatch_callbacks.lightning_trainer.in_background import ask_in_background, finish_background
+from headwatch_callbacks.lightning_trainer.isolation import eval_without_trace, preserve_rng
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
-from headwatch_callbacks.lightning_trainer.siblings import check_labels, one_record
+from headwatch_callbacks.lightning_trainer.siblings import after_the_others, check_labels, one_record
+from headwatch_callbacks.lightning_trainer.step_weights import (
+    REPLACED,
+    StepWeights,
+    on_device,
+    validation_may_follow,
+)
 from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, evaluated_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
 from headwatch_callbacks.questions.pass_budget import check_max_overhead
@@ -36,6 +43,7 @@ from headwatch_callbacks.ranks import run_shared_pass
 from headwatch_callbacks.trackers.training_recorder import RunIdentity
 
 Summaries = Mapping[str, Mapping[str, float]]
+_FAST = Plan(n_pairs=2)  # of a `fast_dev_run`
 
 
 class ProbeCallback(pl.Callback):
@@ -127,6 +135,7 @@ class ProbeCallback(pl.Callback):
         self._failed = False
         self.training_run: RunIdentity | None = None
         self._told_apart = False
+        self._weights = StepWeights()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([repr(self.label), *self.schedule.chosen])})"
@@ -164,8 +173,9 @@ class ProbeCallback(pl.Callback):
         check_device(self.worker_device)
         check_labels([probe.label for probe in _siblings(trainer)])
         self._told_apart = True
-        self.seconds, self._checkpoint_step, self._failed = 0.0, None, False
-        self.training_run = None
+        trainer.callbacks = after_the_others(trainer.callbacks, _siblings(trainer))  # type: ignore[attr-defined]
+        self._weights = StepWeights(of_interest=self.asks_frozen_models)
+        self.seconds, self._checkpoint_step, self._failed, self.training_run = 0.0, None, False, None
         _record_folder(trainer)
         if stage == "fit":
             check_strategy(trainer, in_background=self.worker_device is not None)
@@ -189,6 +199,8 @@ class ProbeCallback(pl.Callback):
         self._collect(trainer)
         before, self._steps_seen = self._steps_seen, trainer.global_step
         self._batch_stepped = trainer.global_step != before
+        if self.schedule.on_validation and validation_may_follow(trainer, batch_idx):
+            self._weights.look(trainer.global_step, self._model)
         if not self._batch_stepped:
             return
         run_of(trainer).stepped = True
@@ -203,6 +215,7 @@ class ProbeCallback(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe after an epoch that is due."""
+        self._weights.look(trainer.global_step, self._model)
         if self.schedule.due_after_epoch(trainer.current_epoch + 1):
             self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
 
@@ -220,18 +233,20 @@ class ProbeCallback(pl.Callback):
         self._evaluate(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Probe the trained model."""
-        self._finish_background(trainer)
-        if (
-            self.schedule.at_end
-            and run_of(trainer).ranks.from_first(lambda: self._probed_after) != trainer.global_step
-        ):
+        """Probe the trained model, with the weights that other callbacks leave."""
+        self._training = False  # what is asked from now on is asked here
+        with preserve_rng(), self._timed(run_of(trainer)):
+            finish_background(run_of(trainer))
+        if self.schedule.at_end and run_of(trainer).ranks.from_first(lambda: self._is_news(trainer)):
             self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say where the record is."""
-        run_of(trainer).clock.stop()
-        if self is _siblings(trainer)[0]:
+        """Probe again what was changed since the end of the training, and say where the record is."""
+        if self.schedule.at_end and run_of(trainer).ranks.from_first(lambda: self._is_news(trainer)):
+            with on_device(pl_module, trainer.strategy.root_device):
+                self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
+        if self is _siblings(trainer)[-1]:
+            run_of(trainer).clock.stop()
             run_of(trainer).tell()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -248,8 +263,9 @@ class ProbeCallback(pl.Callback):
         with preserve_rng(), self._timed(run_of(trainer)):
             self._network = find_architecture(pl_module, self.model)
             self.question.prepare(self._network)
-            self._asked = _as_fast_as_the_run(trainer, self.question)
-            run_of(trainer).claim(self.question.labels(self._network.sizes), self)
+            self._asked = self.question.reduced(_FAST) if trainer.fast_dev_run else self.question  # type: ignore[attr-defined]
+            labels = self.question.labels(self._network.sizes)
+            run_of(trainer).claim([*labels, *(f"{label}/{REPLACED}" for label in labels)], self)
             resumed = next(
                 (probe.training_run for probe in _siblings(trainer) if probe.training_run is not None), None
             )
@@ -296,16 +312,17 @@ class ProbeCallback(pl.Callback):
         it up.
         """
         with preserve_rng(), self._timed(run_of(trainer)):
+            own = trainer.state.fn != "fit" or self._weights.look(trainer.global_step, self._model)
             taken = self._ask_in_background(trainer, step)
             if taken is not Taken.SKIPPED:
                 self._probed_after = trainer.global_step
-            found = self._ask(trainer, pl_module, step) if taken is Taken.NOT_HERE else {}
+                self._weights.probed()
+            found = self._ask(trainer, pl_module, step, own) if taken is Taken.NOT_HERE else {}
             for label, summary in found.items():
                 run_of(trainer).monitor(trainer, label, summary)
 
-    def _ask(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> Summaries:
+    def _ask(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, own: bool) -> Summaries:
         """The pass, on all ranks: the summary of each of its series, none where it failed or was skipped."""
-        assert self._network is not None
         at = Moment(step, trainer.current_epoch)
         question = self._affordable(trainer, at)
         if question is None:
@@ -314,9 +331,9 @@ class ProbeCallback(pl.Callback):
             found = run_shared_pass(
                 run_of(trainer).ranks,
                 question,
-                self._network.model,
+                self._model,
                 at,
-                run_of(trainer).write,
+                run_of(trainer).write if own else run_of(trainer).write_replaced,
                 within=eval_without_trace(trainer, pl_module),
                 progress=progress,
                 failed=lambda error: self._warn_once(trainer, step, f"{type(error).__name__}: {error}"),
@@ -325,34 +342,36 @@ class ProbeCallback(pl.Callback):
             self._budget.passes.answered(found.answers, found.n_ranks)
         return found.summaries
 
+    @property
+    def _model(self) -> nn.Module:
+        assert self._network is not None
+        return self._network.model
+
+    def _is_news(self, trainer: pl.Trainer) -> bool:
+        """Whether a pass now would be of other weights than the last one."""
+        return self._probed_after != trainer.global_step or self._weights.changed_since(self._model)
+
     def _affordable(self, trainer: pl.Trainer, at: Moment) -> Question | None:
         """As much of the question as the training can pay for, by rank 0's clock."""
-        budget, run = self._budget, run_of(trainer)
+        budget, run, steps, ended = self._budget, run_of(trainer), trainer.global_step, not self._training
         if budget is None:
             return self._asked
-        steps, ended = trainer.global_step, not self._training
         plan = run.ranks.from_first(
             lambda: budget.plan_within(run.clock, steps=steps, spent=self.seconds, ended=ended, at=at)
         )
         return None if plan is None else self._asked.reduced(plan)
 
     def _ask_in_background(self, trainer: pl.Trainer, step: int) -> Taken:
-        """Have another process ask a copy of rank 0's weights, if it can; all ranks know what became of it."""
-        network, device, run = self._network, self.worker_device, run_of(trainer)
-        if device is None or not self._training:
+        if self.worker_device is None or not self._training:
             return Taken.NOT_HERE
-        assert network is not None
-        with autocast_of(trainer):
-            precision = Precision.current(network.device)
-        return run.ranks.from_first(
-            lambda: run.background.ask(
-                self._asked,
-                network.model,
-                Moment(step, trainer.current_epoch),
-                device=device,
-                precision=precision,
-                failed=lambda error: self._warn_once(trainer, step, error),
-            )
+        return ask_in_background(
+            trainer,
+            run_of(trainer),
+            self._asked,
+            self._model,
+            Moment(step, trainer.current_epoch),
+            device=self.worker_device,
+            failed=lambda error: self._warn_once(trainer, step, error),
         )
 
     def _collect(self, trainer: pl.Trainer) -> None:
@@ -361,15 +380,6 @@ class ProbeCallback(pl.Callback):
         if background.has_answer():
             with preserve_rng(), self._timed(run_of(trainer)):
                 background.collect()
-
-    def _finish_background(self, trainer: pl.Trainer) -> None:
-        """Wait for the last passes in the background; what is asked from now on is asked here."""
-        self._training = False
-        run = run_of(trainer)
-        for asked in run.background.under_way:
-            rank_zero_info(f"headwatch waits for {asked.question.identity} of step {asked.at.step}")
-        with preserve_rng(), self._timed(run):
-            run.ranks.from_first(run.background.finish)
 
     def _warn_once(self, trainer: pl.Trainer, step: int, error: str) -> None:
         when = "before training" if step == BEFORE_TRAINING else f"after step {step}"
@@ -387,11 +397,6 @@ class ProbeCallback(pl.Callback):
         with run.clock.holding_up():
             yield
         self.seconds += time.perf_counter() - started
-
-
-def _as_fast_as_the_run(trainer: pl.Trainer, question: Question) -> Question:
-    """The question itself, or under `fast_dev_run` on two pairs."""
-    return question.reduced(Plan(n_pairs=2)) if trainer.fast_dev_run else question  # type: ignore[attr-defined]
 
 
 def _siblings(trainer: pl.Trainer) -> list[ProbeCallback]:

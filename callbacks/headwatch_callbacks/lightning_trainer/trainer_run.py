@@ -16,6 +16,7 @@ from headwatch.record.owner import State
 from headwatch_callbacks.background.passes import BackgroundPasses
 from headwatch_callbacks.lightning_trainer.ranks import ranks_of
 from headwatch_callbacks.lightning_trainer.run_folder import folder_of, new_folder
+from headwatch_callbacks.lightning_trainer.step_weights import REPLACED
 from headwatch_callbacks.questions.result import ProbeResult
 from headwatch_callbacks.questions.training_clock import TrainingClock
 from headwatch_callbacks.ranks import Ranks
@@ -129,6 +130,17 @@ class Run:
             self._record.write(counted)
         for tracker in self._trackers:
             tracker.write(counted)
+
+    def write_replaced(self, result: ProbeResult) -> None:
+        """Give on a result of weights that a callback has put in the place of the step's, as a series of its own."""
+        label = f"{result.label}/{REPLACED}"
+        message = (
+            f"the pass of {result.label} at step {result.step} is of weights that a callback has put in the place of"
+            f" the step's, such as averages: it is in the series {label}"
+        )
+        self.note("info", message)
+        rank_zero_info(f"headwatch: {message}")
+        self.write(replace(result, label=label))
 
     def alive(self) -> None:
         """Show other machines, between two writes, that the training goes on."""
