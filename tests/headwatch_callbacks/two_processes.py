@@ -25,6 +25,7 @@ from tests.headwatch_callbacks.background.questions import Waits
 from tests.headwatch_callbacks.training import Counting, CountingQuestion, Language, batches, trainer
 from tests.models import random_pairs
 
+PAIRS = random_pairs(n=7, lengths=[9, 5, 7, 9, 5, 5, 8])
 TIMEOUT = 5.0  # seconds; nobody may be busy as long, but sleeping
 
 
@@ -106,8 +107,11 @@ class Opens(pl.Callback):
 
 def probes_of(kind: str, root: Path) -> list[pl.Callback]:
     """Every callback, a pass in the background that lasts as long as the training, or none."""
-    if kind == "bare":
+    if kind.endswith("bare"):
         return []
+    if kind == "rough":
+        when: dict[str, Any] = {"every_n_train_steps": 2, "before_first": False}
+        return [HeadAblation(PAIRS, metric="loss", record=root / "record", **when)]
     if kind == "background":
         question = Waits(root / "gate")
         probe = ProbeCallback(question, every_n_train_steps=1, background=True, record=root / "record")
@@ -118,16 +122,15 @@ def probes_of(kind: str, root: Path) -> list[pl.Callback]:
                 Sleeping(), every_n_epochs=1, at_end=False, before_first=False, record=root / "record"
             )
         ]
-    uneven = random_pairs(n=7, lengths=[9, 5, 7, 9, 5, 5, 8])
     same_length, few = random_pairs(n=7), random_pairs(n=2)
     return [
-        HeadAblation(uneven, metric=["loss", "kl"], every_n_train_steps=2, record=root / "record"),
+        HeadAblation(PAIRS, metric=["loss", "kl"], every_n_train_steps=2, record=root / "record"),
         HeadAblation(same_length, metric="loss", kind="resample", given=[(1, 2)]),
         HeadAblation(few, metric="loss", name="few"),
         HeadAblation(random_pairs(n=12), metric="loss", name="estimate", target_stderr="2%"),
         ActivationPatching(same_length, site="resid_pre", by_position=True, metric="loss"),
-        ActivationPatching(uneven, max_overhead=0.5, name="paid"),
-        AttentionMaps(uneven),
+        ActivationPatching(PAIRS, max_overhead=0.5, name="paid"),
+        AttentionMaps(PAIRS),
         GradientImportance(every_n_train_steps=2),
         FailingOnRankZero(every_n_train_steps=1),
         ProbeCallback(FailingElsewhere(), at_end=False),
@@ -143,6 +146,9 @@ def main(devices: int, root: Path, kind: str, **settings: Any) -> None:
     if devices > 1:
         settings["strategy"] = DDPStrategy(start_method="fork", timeout=timedelta(seconds=TIMEOUT))
     module = Alike()
+    if kind.startswith("rough"):
+        settings |= {"precision": "bf16-mixed", "accumulate_grad_batches": 2}
+        module.float()
     trainer(probes_of(kind, root), root, limit_val_batches=0, **settings).fit(module)
     torch.save(module.state_dict(), root / "trained.pt")
 

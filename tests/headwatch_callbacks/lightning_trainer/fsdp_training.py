@@ -23,11 +23,9 @@ from headwatch_callbacks import (
 )
 from tests.headwatch_callbacks.background.questions import Says
 from tests.headwatch_callbacks.training import trainer
-from tests.headwatch_callbacks.two_processes import TIMEOUT, Alike
-from tests.models import random_pairs
+from tests.headwatch_callbacks.two_processes import PAIRS, TIMEOUT, Alike
 
 SIZE = 2
-PAIRS = random_pairs(n=7, lengths=[9, 5, 7, 9, 5, 5, 8])
 
 
 def scaled(module: nn.Module, given: Any, output: Any) -> Any:

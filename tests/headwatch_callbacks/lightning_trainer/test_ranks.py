@@ -15,9 +15,11 @@ from lightning.pytorch.strategies import (
     SingleDeviceStrategy,
 )
 
+import headwatch as hw
 from headwatch.record import Record
 from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy, is_served
 from tests.headwatch_callbacks.training import Counting, Language
+from tests.headwatch_callbacks.two_processes import PAIRS, Alike
 
 ELSEWHERE = "RankFailedError: rank 1 found RuntimeError: no such luck"
 
@@ -34,6 +36,7 @@ def runs(tmp_path_factory):
         "2 bare bare",
         "1 one probed",
     ]
+    kinds += ["2 rough rough", "2 rough-bare rough-bare"]
     places = [(devices, str(folder / name), kind) for devices, name, kind in map(str.split, kinds)]
     command = [
         sys.executable,
@@ -95,10 +98,21 @@ def test_a_pass_that_fails_in_any_process_is_told_and_stops_no_training(runs):
 
 
 def test_many_processes_train_as_they_do_without_probes(runs):
-    bare = torch.load(runs / "bare" / "trained.pt")
-    for name in ("two", "back", "slow"):
-        probed = torch.load(runs / name / "trained.pt")
+    for name, other in (("two", "bare"), ("back", "bare"), ("slow", "bare"), ("rough", "rough-bare")):
+        probed, bare = (torch.load(runs / each / "trained.pt") for each in (name, other))
         assert all(torch.equal(probed[key], bare[key]) for key in bare), name
+
+
+def test_passes_run_in_the_precision_of_the_training_in_all_processes(runs):
+    """With accumulation; bfloat16's own error is 10 times as large as what is allowed."""
+    entries = record(runs, "rough").effects
+    assert [entry.step for entry in entries] == [1, 2]
+    model = Alike().float()
+    model.load_state_dict(torch.load(runs / "rough" / "trained.pt"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = hw.ablate_heads(model, PAIRS, metric="loss").mean
+    exact = hw.ablate_heads(model, PAIRS, metric="loss").mean
+    assert abs(torch.tensor(entries[-1].mean) - rough).max() < 1e-4 < 1e-3 < abs(exact - rough).max()
 
 
 def test_a_pass_may_take_longer_than_the_timeout_of_the_training(runs):
