@@ -19,6 +19,7 @@ from tests.headwatch_callbacks.training import QUIET, Language, batches, trainer
 FIELDS = {
     "_batches_that_stepped": "a fit's epoch loop; lightning_trainer/steps.py reads the loss's x from it",
     "_compiler_ctx": "a LightningModule; lightning_trainer/gradient_importance.py knows from it a compiled one",
+    "_check_on_train_epoch_end": "an EarlyStopping; lightning_trainer/monitored.py knows from it when it looks",
     "_compiled_call_impl": "an nn.Module; lightning_trainer/gradient_importance.py knows from it a compiled one",
     "_dynamo": "torch; lightning_trainer/gradient_importance.py finds OptimizedModule there",
     "_orig_mod": "a module that torch.compile gives; checkpoints/load.py takes it out of the weights' names",

@@ -135,6 +135,7 @@ class ProbeCallback(pl.Callback):
         self._failed = False
         self.training_run: RunIdentity | None = None
         self._told_apart = False
+        self._labels: tuple[str, ...] = ()
         self._weights = StepWeights()
 
     def __repr__(self) -> str:
@@ -189,6 +190,9 @@ class ProbeCallback(pl.Callback):
         self._begin(trainer, pl_module)
         with preserve_rng(), self._timed(run_of(trainer)):
             self._keep_budget(trainer)
+            run_of(trainer).monitored.watch(
+                trainer, self._labels, in_background=self.worker_device is not None
+            )
         if self.schedule.before_first and trainer.global_step == 0:
             self.put_question(trainer, pl_module, step=BEFORE_TRAINING)
 
@@ -218,6 +222,7 @@ class ProbeCallback(pl.Callback):
         self._weights.look(trainer.global_step, self._model)
         if self.schedule.due_after_epoch(trainer.current_epoch + 1):
             self.put_question(trainer, pl_module, loss_step(trainer, batch_over=True))
+        self._let_look(trainer, after_epoch=True)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe with a validation of the run, or probe the checkpoint that is validated."""
@@ -227,6 +232,13 @@ class ProbeCallback(pl.Callback):
             self._evaluate(trainer, pl_module)
         elif self.schedule.on_validation:
             self.put_question(trainer, pl_module, loss_step(trainer, batch_over=not self._batch_stepped))
+        if trainer.state.fn == "fit":
+            self._let_look(trainer, after_epoch=False)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the last values again, after `EarlyStopping` has looked."""
+        if trainer.state.fn == "fit":
+            run_of(trainer).monitored.put_back(trainer)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Probe the checkpoint that is tested."""
@@ -264,8 +276,8 @@ class ProbeCallback(pl.Callback):
             self._network = find_architecture(pl_module, self.model)
             self.question.prepare(self._network)
             self._asked = self.question.reduced(_FAST) if trainer.fast_dev_run else self.question  # type: ignore[attr-defined]
-            labels = self.question.labels(self._network.sizes)
-            run_of(trainer).claim([*labels, *(f"{label}/{REPLACED}" for label in labels)], self)
+            self._labels = self.question.labels(self._network.sizes)
+            run_of(trainer).claim([*self._labels, *(f"{label}/{REPLACED}" for label in self._labels)], self)
             resumed = next(
                 (probe.training_run for probe in _siblings(trainer) if probe.training_run is not None), None
             )
@@ -295,6 +307,7 @@ class ProbeCallback(pl.Callback):
                 run_of(trainer).note("info", self._budget.passes.told_at_end)
             self._network, self._training, self._budget = None, False, None
             if self is _siblings(trainer)[-1]:
+                run_of(trainer).monitored.end(trainer)
                 run_of(trainer).close(state)
 
     def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -319,7 +332,9 @@ class ProbeCallback(pl.Callback):
                 self._weights.probed()
             found = self._ask(trainer, pl_module, step, own) if taken is Taken.NOT_HERE else {}
             for label, summary in found.items():
-                run_of(trainer).monitor(trainer, label, summary)
+                run_of(trainer).monitored.store(trainer, label, summary)
+            if taken is Taken.NOT_HERE and not found and self._budget is None:
+                run_of(trainer).monitored.lost(trainer, self._labels)
 
     def _ask(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int, own: bool) -> Summaries:
         """The pass, on all ranks: the summary of each of its series, none where it failed or was skipped."""
@@ -346,6 +361,10 @@ class ProbeCallback(pl.Callback):
     def _model(self) -> nn.Module:
         assert self._network is not None
         return self._network.model
+
+    def _let_look(self, trainer: pl.Trainer, after_epoch: bool) -> None:
+        if self is _siblings(trainer)[-1]:
+            run_of(trainer).monitored.before_check(trainer, after_epoch)
 
     def _is_news(self, trainer: pl.Trainer) -> bool:
         """Whether a pass now would be of other weights than the last one."""

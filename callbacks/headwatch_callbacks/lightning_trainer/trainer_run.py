@@ -7,13 +7,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from headwatch.model.architecture import Sizes
 from headwatch.page import report
 from headwatch.record.owner import State
 from headwatch_callbacks.background.passes import BackgroundPasses
+from headwatch_callbacks.lightning_trainer.monitored import Monitored
 from headwatch_callbacks.lightning_trainer.ranks import ranks_of
 from headwatch_callbacks.lightning_trainer.run_folder import folder_of, new_folder
 from headwatch_callbacks.lightning_trainer.step_weights import REPLACED
@@ -33,6 +33,7 @@ class Run:
         stepped: whether the stage took an optimizer step; before, there is no training time to take a share of.
         background: the passes that other processes answer.
         ranks: the processes that train, once the record is open.
+        monitored: what other callbacks see of the passes.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Run:
         self._trained = False
         self._losses: dict[str, float] = {}
         self._last_loss_step = -1
-        self._monitored: set[str] = set()
+        self.monitored = Monitored()
         self._owners: dict[str, object] = {}
         self.ranks = Ranks.alone()
         self.background = BackgroundPasses(self.write, self.note, _warn)
@@ -152,16 +153,6 @@ class Run:
         if self._record is not None:
             self._record.note(level, message)
 
-    def monitor(self, trainer: pl.Trainer, label: str, summary: Mapping[str, float]) -> None:
-        """Let `ModelCheckpoint(monitor=...)` and its like see the summary of a pass, as `headwatch/LABEL/NAME`.
-
-        Unlike `pl_module.log` this sends nothing to trackers, and so repeats no value where it wasn't measured.
-        """
-        named = {f"headwatch/{label}/{name}": value for name, value in summary.items()}
-        self._monitored |= set(named)
-        device = trainer.strategy.root_device
-        trainer.callback_metrics.update({k: torch.tensor(v, device=device) for k, v in named.items()})
-
     def losses(self, trainer: pl.Trainer, step: int, outputs: Any) -> None:
         """Write what the training logged with `loss` in its name, or else its step's own loss, into the record."""
         if self._record is None or step == self._last_loss_step:
@@ -170,7 +161,7 @@ class Run:
         found = {
             name: value.item()
             for name, value in trainer.callback_metrics.items()
-            if "loss" in name and name not in self._monitored
+            if "loss" in name and name not in self.monitored.names
         }
         if not found and isinstance(outputs, Mapping) and "loss" in outputs:
             found = {"loss": outputs["loss"].item() * trainer.accumulate_grad_batches}
