@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from transformers import GPT2Config
 from headwatch.reading import reading
 
 _PARTS = ("state_dict", "global_step")
+_AGAIN = "it is damaged or no checkpoint, copy it again"
+_PIECE = 1 << 20
 
 
 def read_lightning(file: Path) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def read_lightning(file: Path) -> dict[str, Any]:
     """
     if not file.is_file():
         raise ValueError(f"{file} does not exist")
-    with reading(str(file), "it is damaged or no checkpoint, copy it again"):
+    with reading(str(file), _AGAIN):
         try:
             content = _opened(file)
         except pickle.UnpicklingError as error:
@@ -39,6 +42,22 @@ def read_lightning(file: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{file} is no Lightning checkpoint: it has no {' and no '.join(missing)}")
     return content
+
+
+def check_sums(file: Path) -> None:
+    """Hold each part of a checkpoint to the checksum that `torch.save` wrote with it; loading does not.
+
+    Parts without one, as after `torch.serialization.set_crc32_options(False)`, are left alone.
+
+    Raises:
+        ValueError: a part was changed since, such as a weight by a bit.
+    """
+    with reading(str(file), _AGAIN), zipfile.ZipFile(file) as parts:
+        for part in parts.infolist():
+            if part.CRC:
+                with parts.open(part) as stream:  # raises where the sum is another
+                    while stream.read(_PIECE):
+                        pass
 
 
 def _opened(file: Path) -> Any:

@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from headwatch.reading import reading
 from headwatch_callbacks.checkpoints.configuration import SIZES, in_hyper_parameters, read_configuration
 from headwatch_callbacks.checkpoints.folder import folder_weights, model_folder
-from headwatch_callbacks.checkpoints.lightning_file import read_lightning
+from headwatch_callbacks.checkpoints.lightning_file import check_sums, read_lightning
 from headwatch_callbacks.checkpoints.weights import gpt2_weights, model_with
 
 _LAST_STEP = 2**53  # beyond it a page's numbers are no longer whole
@@ -92,6 +92,7 @@ def _from_folder(checkpoint: str) -> GPT2LMHeadModel:
 
 def _from_lightning(checkpoint: Path, config: Path | str | None, prefix: str | None) -> GPT2LMHeadModel:
     content = read_lightning(checkpoint)
+    check_sums(checkpoint)
     found, described_by = _description(checkpoint, content, config)
     weights = gpt2_weights(content["state_dict"], prefix, str(checkpoint))
     return model_with(found, weights, str(checkpoint), described_by)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwatch.reading import reading
+
 
 @dataclass(frozen=True)
 class ModelLimits:
@@ -22,7 +24,7 @@ def read_limits(folder: Path) -> ModelLimits:
 
     Raises:
         FileNotFoundError: the folder holds no config.json.
-        ValueError: the config is of a family that transformers does not know.
+        ValueError: the config is damaged, or of a family that transformers does not know.
     """
     from transformers import AutoConfig
 
@@ -30,5 +32,16 @@ def read_limits(folder: Path) -> ModelLimits:
         raise FileNotFoundError(f"{folder} holds no config.json: give the folder of a saved model")
     # A config answers to the common names whatever its family calls them (GPT-2: n_positions); without an
     # absolute limit, as with rotary positions in some families, there is no such attribute.
-    config = AutoConfig.from_pretrained(str(folder)).get_text_config()
-    return ModelLimits(getattr(config, "max_position_embeddings", None), getattr(config, "vocab_size", None))
+    with reading(f"the configuration of {folder}", "give the folder of a saved model"):
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False).get_text_config()
+    names = ("max_position_embeddings", "vocab_size")
+    context, vocabulary = (_limit(folder, name, getattr(config, name, None)) for name in names)
+    return ModelLimits(context, vocabulary)
+
+
+def _limit(folder: Path, name: str, value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError(
+        f"the configuration of {folder}: {name} is {value!r}, it must be a positive whole number"
+    )

@@ -39,4 +39,10 @@ def serve(
     with failing_in_one_sentence():
         from headwatch.page import serve as listen
 
-        listen(runs_dir, host, port, token, on_ready=lambda url: console.print(f"{url} (Ctrl-C stops)"))
+        listen(
+            runs_dir,
+            host,
+            port,
+            token,
+            on_ready=lambda url: console.print(f"{url} (Ctrl-C stops)", markup=False, emoji=False),
+        )

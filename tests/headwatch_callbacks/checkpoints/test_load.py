@@ -5,6 +5,7 @@ from argparse import Namespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import GPT2Config, LlamaConfig
 
 from headwatch_callbacks.checkpoints.load import load_gpt2, saved_step
@@ -147,6 +148,32 @@ def test_a_folder_in_shards_and_one_that_was_pickled(tmp_path, model):
     model.config.save_pretrained(tmp_path / "pickled")
     torch.save(model.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
     assert torch.equal(logits(load_gpt2(tmp_path / "pickled")), logits(model))
+
+
+def test_a_folder_in_the_names_of_the_first_gpt2s(tmp_path, model):
+    """Without the outer prefix, and with the masks that were weights once."""
+    state = {name.removeprefix("transformer."): value.clone() for name, value in model.state_dict().items()}
+    del state["lm_head.weight"]
+    masks = {f"h.{layer}.attn.bias": torch.ones(1, 1, 40, 40, dtype=torch.uint8) for layer in range(3)}
+    model.config.save_pretrained(tmp_path)
+    save_file(state | masks, tmp_path / "model.safetensors")
+    assert torch.equal(logits(load_gpt2(tmp_path)), logits(model))
+
+
+def test_a_bit_that_was_flipped_in_a_weight_is_seen(tmp_path, model):
+    file = lightning(tmp_path / "a.ckpt", prefixed(model, "model."), HPARAMS)
+    data = bytearray(file.read_bytes())
+    at = data.find(model.transformer.h[1].mlp.c_fc.weight.detach().numpy().tobytes())
+    data[at + 41] ^= 4
+    file.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"a\.ckpt can't be read \(Bad CRC-32.*copy it again"):
+        load_gpt2(file)
+    torch.serialization.set_crc32_options(False)
+    try:
+        lightning(file, prefixed(model, "model."), HPARAMS)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(logits(load_gpt2(file)), logits(model))
 
 
 def test_weights_of_half_precision_are_read_as_fp32(tmp_path, model):

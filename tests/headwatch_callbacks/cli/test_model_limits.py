@@ -23,3 +23,14 @@ def test_limits_of_a_family(config, limits, tmp_path):
 def test_a_folder_without_a_config_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json: give the folder of a saved model"):
         read_limits(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"model_type": "gpt2", "n_positions": "many"}', '{"model_type": "gpt2", "vocab_size": -1}'],
+)
+def test_a_damaged_configuration_is_said_in_one_sentence(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=f"the configuration of {tmp_path}") as refused:
+        read_limits(tmp_path)
+    assert "\n" not in str(refused.value)
