@@ -87,5 +87,4 @@ def _unclear(code: int, output: str, damaged: str) -> str | None:
     if code != 1 or len(errors) != 1:
         return f"exit code {code}, {len(errors)} sentences: {output}"
     # A tokenizer that reads otherwise than before shows in the pairs that it can't take.
-    tokenizer = "tokenizer" in output or "the prompt is empty" in output
-    return None if damaged in errors[0] or tokenizer else f"{damaged} is not named: {output}"
+    return None if damaged in errors[0] or "tokenizer" in errors[0] else f"{damaged} is not named: {output}"

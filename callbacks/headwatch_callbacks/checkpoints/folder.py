@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.utils import validate_repo_id
 from safetensors.torch import load_file
 
 from headwatch.reading import reading, reason
@@ -26,7 +25,6 @@ def model_folder(checkpoint: str) -> Path:
     if folder.is_dir():
         return folder
     try:
-        validate_repo_id(checkpoint)
         found = _download(checkpoint, _DESCRIBED)
         return found if any(found.glob("model*.safetensors")) else _download(checkpoint, _PICKLED)
     except (OSError, ValueError) as error:  # the hub's errors are OSErrors, those of names ValueErrors

@@ -89,6 +89,8 @@ class PairEncoder:
     def _prompt(self, prompt: Prompt, key: str) -> tuple[int, ...]:
         with located(key):
             ids = encode(prompt, self._needed()) if isinstance(prompt, str) else prompt
+            if not ids and isinstance(prompt, str) and prompt.strip():
+                raise ValueError(f"the tokenizer makes no token of {prompt!r}: give the model's own")
             if not ids:
                 raise ValueError("the prompt is empty")
         return ids

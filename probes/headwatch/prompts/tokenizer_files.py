@@ -6,7 +6,6 @@ The hub is asked once, and for a few seconds, whether it has the name, before an
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.utils import validate_repo_id
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from headwatch.reading import reading, reason
@@ -61,7 +60,6 @@ def _in_cache(name: str) -> PreTrainedTokenizerBase | None:
 
 def _from_hub(name: str) -> PreTrainedTokenizerBase:
     try:
-        validate_repo_id(name)
         HfApi().model_info(
             name, timeout=_WAIT_S
         )  # transformers asks for file after file, each again and again

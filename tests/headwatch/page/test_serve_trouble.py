@@ -12,6 +12,7 @@ from headwatch.page.serve import PageServer
 from headwatch.record import RecordWriter
 from headwatch_callbacks.cli import app
 from tests.headwatch.page.browser import ask
+from tests.headwatch.page.conftest import wait_until
 from tests.headwatch.page.fake_run import write_pass, write_run
 
 
@@ -201,6 +202,14 @@ def test_a_long_run_comes_in_pages(serving, tmp_path, monkeypatch):
             found = [step for series in parts if series["metric"] == metric for step in series["steps"]]
             assert found == steps
     assert cursor == whole["cursor"]
+
+
+def test_a_page_asks_for_all_pieces_of_a_run(serving, tmp_path, monkeypatch, open_page):
+    write_small(tmp_path / "a", range(0, 400, 10))
+    monkeypatch.setattr("headwatch.page.paging.PAGE_SIZE", 3_000)
+    page = open_page(serving(tmp_path).url)
+    wait_until(page, "heads.view.step === 390", seconds=60)
+    assert page.evaluate("heads.view.series.steps.length") == 40
 
 
 def test_problems_come_with_the_page_that_they_are_on(serving, tmp_path, monkeypatch):

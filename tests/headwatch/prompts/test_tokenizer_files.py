@@ -6,10 +6,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import huggingface_hub.constants
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from headwatch.prompts.check_file import check_pair_file
+from headwatch.prompts.encode import PairEncoder
+from headwatch.prompts.jsonl import PromptPair
 from headwatch.prompts.tokenizer import load_tokenizer
 from tests.tokenizers import word_level
 
@@ -92,6 +94,14 @@ def test_damage_that_shows_in_use_only(tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": ""}))
     with pytest.raises(ValueError, match=f"tokenizer '{tmp_path}' can't be read"):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_that_makes_nothing_of_a_text_is_blamed():
+    tokenizer = word_level(["Mary"])
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "removed")
+    pair = PromptPair("Mary", "Mary", "Mary", "Mary")
+    with pytest.raises(ValueError, match="the tokenizer makes no token of 'Mary': give the model's own"):
+        PairEncoder(tokenizer).encode(pair)
 
 
 def test_a_tokenizer_without_an_unknown_token_is_sound(tmp_path):
