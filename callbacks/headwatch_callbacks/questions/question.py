@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from headwatch.interventions.arguments import shown
 from headwatch.model.architecture import Architecture, Sizes
 from headwatch.registry import Registry
 from headwatch_callbacks.questions.pass_plan import Plan, Spare
@@ -47,6 +48,9 @@ class Question(ABC):
 
     Args:
         name: what tells this question from another one that asks the same, such as the prompts' name.
+
+    Raises:
+        ValueError: a name that no series can end in; see `check_name`.
     """
 
     probe: ClassVar[str]
@@ -54,6 +58,8 @@ class Question(ABC):
     reads_model: ClassVar[bool] = True  # else a sharded one isn't gathered for it
 
     def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            check_name(name)
         self.name = name
 
     def __repr__(self) -> str:
@@ -109,4 +115,23 @@ class Question(ABC):
         return asked if self.name is None else f"{asked}/{self.name}"
 
 
+def check_name(name: object) -> None:
+    """Refuse what no series can end in: trackers and files take series for paths, and pages show them as text.
+
+    Raises:
+        ValueError: it is no text, empty, too long, a path that leads elsewhere, or has signs that can't be shown.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"name={shown(name)}: give a text")
+    parts = name.split("/")
+    if any(part.strip() in ("", ".", "..") for part in parts) or "\\" in name or not name.isprintable():
+        raise ValueError(
+            f"name={ascii(name)[:60]}: give words that can be shown, such as 'long prompts', with no '..', no backslash"
+            " and no '/' at an end"
+        )
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"name={shown(name)}: {len(name)} signs, give {_LONGEST_NAME} at most")
+
+
+_LONGEST_NAME = 200
 QUESTIONS: Registry[type[Question]] = Registry("probe")

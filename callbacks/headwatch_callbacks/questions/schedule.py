@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from headwatch.interventions.arguments import as_whole, shown, switch
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -16,7 +18,7 @@ class Schedule:
         at_end: at the end, unless the last step was probed anyway.
 
     Raises:
-        ValueError: options that contradict each other or that can't take effect.
+        ValueError: options that contradict each other, that can't take effect, or that are no whole numbers.
     """
 
     every_n_train_steps: int | None = None
@@ -27,13 +29,15 @@ class Schedule:
     at_end: bool = True
 
     def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _every(name, value, least))
+        for name in ("on_validation", "before_first", "at_end"):
+            object.__setattr__(self, name, switch(name, getattr(self, name)))
         chosen = [name for name in _RHYTHMS if getattr(self, name) not in (None, False)]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} contradict each other: give one of them")
-        for name, least in (("every_n_train_steps", 1), ("every_n_epochs", 1), ("log_spaced", 2)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name}={value} can't take effect: give {least} or more, or leave it out")
 
     @property
     def chosen(self) -> list[str]:
@@ -90,7 +94,17 @@ class Schedule:
         return self.every_n_epochs is not None and epochs % self.every_n_epochs == 0
 
 
+_LEAST = {"every_n_train_steps": 1, "every_n_epochs": 1, "log_spaced": 2}
 _RHYTHMS = ("every_n_train_steps", "every_n_epochs", "on_validation", "log_spaced")
+
+
+def _every(name: str, value: object, least: int) -> int:
+    number = as_whole(value)
+    if number is None:
+        raise ValueError(f"{name}={shown(value)} can't take effect: give a whole number, or leave it out")
+    if number < least:
+        raise ValueError(f"{name}={number} can't take effect: give {least} or more, or leave it out")
+    return number
 
 
 def log_spaced_steps(n: int, first: int, last: int) -> tuple[int, ...]:

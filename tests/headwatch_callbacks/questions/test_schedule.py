@@ -19,6 +19,15 @@ from headwatch_callbacks.questions.schedule import Schedule, log_spaced_steps
         ({"every_n_train_steps": 0}, "every_n_train_steps=0 can't take effect: give 1 or more"),
         ({"every_n_epochs": -1}, "every_n_epochs=-1 can't take effect"),
         ({"log_spaced": 1}, "log_spaced=1 can't take effect: give 2 or more"),
+        ({"every_n_train_steps": True}, "every_n_train_steps=True can't take effect: give a whole number"),
+        ({"every_n_epochs": False}, "every_n_epochs=False can't take effect: give a whole number"),
+        ({"every_n_train_steps": 1.5}, "every_n_train_steps=1.5 can't take effect: give a whole number"),
+        ({"every_n_epochs": float("inf")}, "every_n_epochs=inf can't take effect: give a whole number"),
+        ({"log_spaced": float("nan")}, "log_spaced=nan can't take effect: give a whole number"),
+        ({"every_n_train_steps": "5"}, "every_n_train_steps='5' can't take effect: give a whole number"),
+        ({"on_validation": 1}, "on_validation=1: give True or False"),
+        ({"before_first": "no"}, "before_first='no': give True or False"),
+        ({"at_end": None}, "at_end=None: give True or False"),
     ],
 )
 def test_options_that_contradict_or_cannot_take_effect_are_errors(options, sentence):
