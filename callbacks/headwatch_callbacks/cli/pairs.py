@@ -25,9 +25,13 @@ def check(
         Path | None, typer.Option(help="A model's folder: check its context and its vocabulary too.")
     ] = None,
 ) -> None:
-    """List every line of FILE that is no usable pair, and what is wrong with it. Exits with 1 if there is one."""
+    """List every line of FILE that is no usable pair, and what is wrong with it. Exits with 1 if there is one.
+
+    Usable pairs that say less than they seem to (the same prompt twice, say) are doubted in a sentence each.
+    """
     with failing_in_one_sentence():
         from headwatch.prompts.check_file import check_pair_file
+        from headwatch.prompts.doubts import doubts
         from headwatch.prompts.pairs import PromptPairs
 
         limits = ModelLimits() if model is None else read_limits(model)
@@ -39,6 +43,8 @@ def check(
         Console(soft_wrap=True).print(
             f"{file}: {len(found)} pairs of {lengths} tokens, all usable", highlight=False
         )
+        for doubt in doubts(found):
+            typer.echo(f"but {doubt}")
         return
     table = Table(
         "line", "what is wrong", title=escape(f"{file}: {len(problems)} unusable lines"), show_lines=True
