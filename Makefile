@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/ready
 BENCH := .venv/bench
 
-.PHONY: demo test matrix lint lint-page docs bench clean
+.PHONY: demo test matrix fuzz lint lint-page docs bench clean
 
 demo: $(READY)
 	$(BIN)/python examples/ioi_demo.py
@@ -14,6 +14,10 @@ test: $(READY) lint
 # Every row of the matrix, of which `make test` trains a few; what it found goes into docs/guarantees.md.
 matrix: $(READY)
 	$(BIN)/python -m tests.matrix.run
+
+# Odd pairs, records, checkpoints, names, commands, schedules and requests, of which `make test` tries a few.
+fuzz: $(READY)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=fuzz --hypothesis-seed=0 tests/fuzz tests/fuzz/every_checkpoint.py
 
 lint: $(READY) lint-page
 	$(BIN)/ruff format --check .

@@ -25,8 +25,8 @@ LAYER_TYPES = {"attn": ATTENTION, "mlp": MLP, "": STREAM, "ln1": NORM, "ln2": NO
 
 NameLike = str | tuple[str, int] | tuple[str, int, str]
 
-_FULL = re.compile(r"(?:blocks\.(\d+)\.)?(?:(attn|mlp|ln1|ln2|ln_final)\.)?hook_([a-z_]+)")
-_SHORTHAND = re.compile(r"([a-z_]+?)(\d+)([a-z][a-z0-9]*)?")
+_FULL = re.compile(r"(?:blocks\.(\d+)\.)?(?:(attn|mlp|ln1|ln2|ln_final)\.)?hook_([a-z_]+)", re.ASCII)
+_SHORTHAND = re.compile(r"([a-z_]+?)(\d+)([a-z][a-z0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True)

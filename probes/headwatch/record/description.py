@@ -44,7 +44,10 @@ def read_description(directory: Path) -> Description:
     if not file.is_file():
         raise FileNotFoundError(f"{directory} holds no record (no run.json): pass a run's own directory")
     try:
-        values = Fields(json.loads(file.read_bytes()))
+        found = json.loads(file.read_bytes())
+        if not isinstance(found, dict):
+            raise TypeError(f"it must hold a JSON object, not {type(found).__name__}")
+        values = Fields(found)
         version = values.integer("format")
     except (ValueError, AttributeError, TypeError, RecursionError) as problem:
         raise ValueError(f"{file} is damaged: {problem}") from problem
