@@ -142,8 +142,8 @@ def test_an_odd_description_is_read_or_refused(whole, tmp_path_factory, changes,
     described = json.loads((folder / "run.json").read_text())
     model = {name: value for name, value in changes.items() if name == "n_layers"}
     described |= {name: value for name, value in changes.items() if name != "n_layers"}
-    if model and isinstance(described.get("model"), dict):
-        described["model"] |= model
+    if model and "model" not in changes:
+        described["model"] = described["model"] | model
     (folder / "run.json").write_text(
         json.dumps(described) if changes else text.encode(errors="ignore").decode()
     )

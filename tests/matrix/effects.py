@@ -63,8 +63,8 @@ def wrong_effects(
 
 
 def _at(x: int, weights: Mapping[int, Any], late: int) -> Any:
-    """The weights of a pass in mid-training: its x is that of the step's loss; the untrained model stands at 0."""
-    return weights.get(x + late if x else 0)
+    """The weights of a pass in mid-training: its x is that of the step's loss; the untrained model stands at −1."""
+    return weights[max(x + late, 0)]
 
 
 def _series(training: Training, entries: list[Any], weights: Mapping[int, Any], late: int) -> Iterator[str]:

@@ -46,11 +46,13 @@ def _says(folder: Path, saved: Path) -> Any:
     import lightning.pytorch as pl
 
     class Says(pl.Callback):
-        """Says which step's passes were written, and keeps a checkpoint of every second step."""
+        """Says before each batch which step's passes were written, and keeps a checkpoint of every second step."""
 
         write, replace = os.write, os.replace
 
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 0:
+                return
             with (folder / "said").open("ab", buffering=0) as said:
                 type(self).write(said.fileno(), f"{trainer.global_step - 1}\n".encode())
             if trainer.global_step % 2 == 0:
