@@ -1,6 +1,7 @@
 """What a live server meets in a day: clients that hang up, folders that go, requests that make no sense."""
 
 import json
+import os
 import shutil
 import socket
 import struct
@@ -212,20 +213,49 @@ def test_a_page_asks_for_all_pieces_of_a_run(serving, tmp_path, monkeypatch, ope
     assert page.evaluate("heads.view.series.steps.length") == 40
 
 
-def test_problems_come_with_the_page_that_they_are_on(serving, tmp_path, monkeypatch):
+def test_a_problem_comes_once_with_the_page_that_it_is_on(serving, tmp_path, monkeypatch):
     folder = write_small(tmp_path / "a", range(0, 200, 10))
-    lines = (folder / "probes.jsonl").read_bytes().splitlines(keepends=True)
-    lines.insert(10, b"{\n")
-    (folder / "probes.jsonl").write_bytes(b"".join(lines) + b"[]\n")
     server = serving(tmp_path)
     listed(server)
+    before = json.loads(ask(server, "/run?id=0&after=0")[2])["cursor"]
+    with (folder / "probes.jsonl").open("ab") as lines:
+        lines.write(b"{\n")
+    ask(server, f"/run?id=0&after={before}")
+    write_small(folder, range(200, 400, 10))
     monkeypatch.setattr("headwatch.page.paging.PAGE_SIZE", 1_000)
     said, cursor, more = [], 0, True
     while more:
         page = json.loads(ask(server, f"/run?id=0&after={cursor}")[2])
-        said += page["payload"]["problems"]
+        said += [(cursor, problem) for problem in page["payload"]["problems"]]
         cursor, more = page["cursor"], page["more"]
-    assert [sentence.split(":")[0].split()[-1] for sentence in said] == ["11", str(len(lines) + 1)]
+    [(place, problem)] = said
+    assert place <= before < cursor
+    assert place > 0
+    assert "probes.jsonl line" in problem
+
+
+def test_a_run_that_lost_its_description_is_said(serving, tmp_path, capfd):
+    folder = write_small(tmp_path / "a", [0])
+    server = serving(tmp_path)
+    listed(server)
+    (folder / "run.json").unlink()
+    status, _, body = ask(server, "/run?id=0&after=0")
+    assert (status, b"holds no record" in body) == (404, True)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_folder_that_goes_while_runs_are_looked_for_costs_itself(serving, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_small(tmp_path / name / "run", [0])
+    server, scan = serving(tmp_path), os.scandir
+
+    def gone(directory):
+        if directory == tmp_path / "a":
+            raise FileNotFoundError(2, "No such file or directory")
+        return scan(directory)
+
+    monkeypatch.setattr("headwatch.record.find.os.scandir", gone)
+    assert len(listed(server)["runs"]) == 1
 
 
 def test_no_answer_on_a_usual_run_is_large(serving, tmp_path):
