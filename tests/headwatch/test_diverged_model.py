@@ -1,6 +1,7 @@
 """A model with weights that are no numbers: what is measured of it is NaN where the truth is, and nowhere 0."""
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -162,3 +163,17 @@ def test_what_the_page_is_given_tells_rows_without_numbers_apart(run):
     packed = read_packed(record.directory, record.frames[0], record.model)[0][1, 2]
     assert packed[10:15].tolist() == [255] * 5
     assert packed[0] == 255
+
+
+def test_a_weight_that_is_no_number_is_the_diagnosis_and_no_reason_to_be_slow():
+    """By SDPA's kernels a NaN can get lost that the engine's keep."""
+    model = tiny_gpt2()
+    with torch.no_grad():
+        model.transformer.h[1].attn.c_attn.weight[0, 0] = torch.nan
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        effects = hw.patch_activations(model, random_pairs(n=4))
+    sentences = [str(one.message) for one in told]
+    assert not any("one forward per intervention" in said for said in sentences)
+    assert all("weights are not: transformer.h.1.attn.c_attn.weight" in said for said in sentences)
+    assert effects.n == 4

@@ -27,6 +27,7 @@ class Heard(Question):
     Attributes:
         total: Σ|z · ∂L/∂z| over tokens, `[layer, head]`; None where nobody could listen.
         tokens: over how many, `[layer]`.
+        left_out: over how many more, whose gradients are not finite, `[layer]`.
     """
 
     probe = "gradients"
@@ -34,6 +35,7 @@ class Heard(Question):
     reads_model = False
     total: Tensor | None = None
     tokens: Tensor | None = None
+    left_out: Tensor | None = None
 
     def measure(self, model: nn.Module, at: Moment, progress: Progress) -> Sequence[ProbeResult]:
         """Importance since the last answer.
@@ -43,7 +45,7 @@ class Heard(Question):
         """
         if self.total is None or self.tokens is None:
             return [ProbeResult(self.probe, self.identity, at.step, at.epoch)]
-        if not self.tokens.any():
+        if not self.tokens.any() and (self.left_out is None or not self.left_out.any()):
             raise ValueError(
                 "no gradient reached any head: the training step doesn't call this GPT-2, or calls it in a function "
                 "that torch.compile has compiled, where nothing can listen; train it uncompiled, or ask HeadAblation"
@@ -162,6 +164,7 @@ class GradientImportance(ProbeCallback):
             total = sum_over_ranks(trainer, self._listener.total * self._unscale)
             tokens = sum_over_ranks(trainer, self._listener.tokens)
             self._heard.total, self._heard.tokens = total.cpu().clone(), tokens.cpu().clone()
+            self._heard.left_out = sum_over_ranks(trainer, self._listener.left_out).cpu().clone()
             self._listener.reset()
         super().put_question(trainer, pl_module, step)
 
@@ -174,7 +177,7 @@ class GradientImportance(ProbeCallback):
         while self._handles:
             self._handles.pop().remove()
         self._listener = None
-        self._heard.total = self._heard.tokens = None
+        self._heard.total = self._heard.tokens = self._heard.left_out = None
 
 
 def _compiled(pl_module: pl.LightningModule, gpt2: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 A failed write is warned about once, the next pass is tried again, and a note in the record says what is missing.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class TrainingRecorder(Tracker):
                 claimed.ownership.abandon()
             raise
         self._missed: list[str] = []
-        self._failing, self._over = False, False
+        self._failing, self._over, self._diverged = False, False, False
         for told in () if claimed is None else claimed.told:
             self.note("info", told)
 
@@ -82,8 +83,17 @@ class TrainingRecorder(Tracker):
         self._attempt(lambda: self._recorder.write(result), f"{result.label} at step {result.step}")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Append numbers of one step, such as the training loss."""
+        """Append numbers of one step, such as the training loss; says once from which step on a loss is not finite."""
+        self._tell_diverged(step, {name: value for name, value in values.items() if "loss" in name})
         self._attempt(lambda: self._recorder.scalars(step, values), f"{', '.join(values)} at step {step}")
+
+    def _tell_diverged(self, step: int, losses: Mapping[str, float]) -> None:
+        broken = [name for name, value in losses.items() if not math.isfinite(value)]
+        if broken and not self._diverged:
+            said = f"{broken[0]} is not finite since step {step}, and so is what passes find of such weights"
+            self.note("warning", said)
+            self._warn(f"sees that the training has diverged: {said}")
+        self._diverged = bool(broken) if losses else self._diverged
 
     def note(self, level: str, message: str) -> None:
         """Append something that a reader should know; `level` is `info`, `warning` or `error`."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from headwatch.engine.base_run import BaseRun
 from headwatch.engine.executor import out_of_memory
@@ -80,10 +80,19 @@ def engine_matches_model(trial: Trial, *, required: bool = False) -> bool:
     reason = first_mismatch(trial)
     if reason is None:
         return True
+    broken = _weight_that_is_not_finite(trial.hooked.model)
+    if broken is not None:  # by which kernels a NaN is lost or kept says nothing about the engine
+        warn_user(f"effects may not be finite, since the model's weights are not: {broken}")
+        return True
     if required:
         raise RuntimeError(f"engine='exact' can't serve this model: {reason}; engine='auto' takes hooks")
     warn_user(f"this model takes one forward per intervention, which is slow: {reason}")
     return False
+
+
+def _weight_that_is_not_finite(model: nn.Module) -> str | None:
+    """The name of the first of them; None where all are finite."""
+    return next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None)
 
 
 def first_mismatch(trial: Trial) -> str | None:

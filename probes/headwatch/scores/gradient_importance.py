@@ -73,11 +73,13 @@ class GradientHeadImportance(Metric):
     higher_is_better = None
     total: Tensor
     tokens: Tensor
+    left_out: Tensor
 
     def __init__(self, n_layers: int, n_heads: int) -> None:
         super().__init__()
         self.add_state("total", torch.zeros(n_layers, n_heads, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("tokens", torch.zeros(n_layers, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("left_out", torch.zeros(n_layers, dtype=torch.long), dist_reduce_fx="sum")
         self.loss_scale = 1.0
         self._mask: Tensor | None = None
 
@@ -90,12 +92,14 @@ class GradientHeadImportance(Metric):
     ) -> None:
         """Add one layer's share of one backward pass; shapes as in `head_importance`.
 
-        A share that is not finite is left out: a gradient scaler skips such a step too.
+        A share that is not finite is left out, and its tokens are counted in `left_out`: a gradient scaler skips such a
+        step too.
         """
         share = head_importance(z, gradient, real).to(self.total) / self.loss_scale
         finite = share.isfinite().all()
         self.total[layer] += torch.where(finite, share, 0.0)
         self.tokens[layer] += (real.sum() * finite).to(self.tokens)
+        self.left_out[layer] += (real.sum() * ~finite).to(self.left_out)
 
     def compute(self) -> dict[str, Float[Tensor, "layer head"] | Int[Tensor, " layer"]]:
         """What was seen so far.

@@ -388,3 +388,20 @@ def test_a_record_of_a_newer_format_is_refused(record, tmp_path, command):
     shown = run(command, record, *more.get(command, ()), code=1)
     assert "is a record of format 99, this headwatch reads up to 2: use a newer headwatch" in shown
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_top_shows_what_is_no_number_last_and_since_when_the_loss_is_none(tmp_path):
+    mean = torch.zeros(3, 4)
+    mean[2, 1], mean[0, 0] = 2.0, torch.nan
+    with RecordWriter(tmp_path / "run", name="run", model=SIZES) as writer:
+        for step, loss in enumerate([1.0, float("nan"), float("inf")], start=5):
+            writer.scalars(step, {"train/loss": loss})
+        writer.effects(7, 0, "ablation", LABEL, effects(mean), 0.1)
+    shown = run("top", tmp_path / "run", "-n", 12)
+    assert shown.index("L2H1 │ +2") < shown.index("L0H0 │ NaN │ –")
+    assert "1 of 12 effects are no numbers: the loss is not finite since step 6" in shown
+    with RecordWriter(tmp_path / "all", name="all", model=SIZES) as writer:
+        writer.effects(7, 0, "ablation", LABEL, effects(torch.full((3, 4), torch.nan)), 0.1)
+    shown = run("top", tmp_path / "all", "-n", 2)
+    assert shown.count("NaN") == 2
+    assert "12 of 12 effects are no numbers" in shown
