@@ -24,6 +24,7 @@ from headwatch_callbacks.background.passes import Taken
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.in_background import ask_in_background, finish_background
 from headwatch_callbacks.lightning_trainer.isolation import eval_without_trace, preserve_rng
+from headwatch_callbacks.lightning_trainer.kept_state import KeptState
 from headwatch_callbacks.lightning_trainer.progress import PassProgress
 from headwatch_callbacks.lightning_trainer.ranks import can_evaluate, check_strategy
 from headwatch_callbacks.lightning_trainer.siblings import after_the_others, check_labels, one_record
@@ -33,20 +34,19 @@ from headwatch_callbacks.lightning_trainer.step_weights import (
     on_device,
     validation_may_follow,
 )
-from headwatch_callbacks.lightning_trainer.steps import checkpoint_step, evaluated_step, loss_step
+from headwatch_callbacks.lightning_trainer.steps import evaluated_step, loss_step
 from headwatch_callbacks.lightning_trainer.trainer_run import Run, run_of
 from headwatch_callbacks.questions.pass_budget import check_max_overhead
 from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.schedule import Schedule
 from headwatch_callbacks.ranks import run_shared_pass
-from headwatch_callbacks.trackers.training_recorder import RunIdentity
 
 Summaries = Mapping[str, Mapping[str, float]]
 _FAST = Plan(n_pairs=2)  # of a `fast_dev_run`
 
 
-class ProbeCallback(pl.Callback):
+class ProbeCallback(KeptState):
     """Asks a question of the training run's own model, on a schedule, without changing the training.
 
     In `trainer.fit` it is asked on its schedule. In `trainer.validate` and `trainer.test` it is asked once, after the
@@ -114,7 +114,8 @@ class ProbeCallback(pl.Callback):
                 "max_overhead can't take effect with background, which holds up the training only for a copy: give one"
             )
         check_max_overhead(max_overhead)
-        self.question, self.label = question, question.identity
+        super().__init__(question.identity)
+        self.question = question
         self.schedule = Schedule(
             every_n_train_steps, every_n_epochs, on_validation, log_spaced, before_first, at_end
         )
@@ -130,44 +131,12 @@ class ProbeCallback(pl.Callback):
         self._steps_seen = 0
         self._batch_stepped = False
         self._log_spaced: tuple[int, ...] = ()
-        self._probed_after: int | None = None
-        self._checkpoint_step: int | None = None
         self._failed = False
-        self.training_run: RunIdentity | None = None
-        self._told_apart = False
         self._labels: tuple[str, ...] = ()
         self._weights = StepWeights()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([repr(self.label), *self.schedule.chosen])})"
-
-    @property
-    def state_key(self) -> str:
-        """What tells this callback's state in a checkpoint from another's.
-
-        Lightning compares them when a Trainer is made, and refuses two alike in words of its own: until `setup` has
-        compared labels, each probe has another.
-        """
-        if self._told_apart:
-            return self._generate_state_key(label=self.label)
-        return self._generate_state_key(label=self.label, object=id(self))
-
-    def state_dict(self) -> dict[str, Any]:
-        """How far this probe got, in optimizer steps, and in the record of which run."""
-        return {"probed_after": self._probed_after} | (
-            {} if self.training_run is None else self.training_run.state()
-        )
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there: what was probed before the checkpoint is not probed again."""
-        self._probed_after = state_dict["probed_after"]
-        self.training_run = RunIdentity.in_state(state_dict)
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remember the step at which an evaluated checkpoint stands."""
-        self._checkpoint_step = checkpoint_step(checkpoint)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what could never work."""
