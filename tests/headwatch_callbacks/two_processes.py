@@ -76,7 +76,7 @@ class Sleeping(CountingQuestion):
     probe = asked = "sleeping"
 
     def measure(self, *arguments: Any) -> Any:
-        time.sleep(TIMEOUT * 1.5)
+        time.sleep(TIMEOUT * 1.2)
         return super().measure(*arguments)
 
 
@@ -91,6 +91,15 @@ class SeenByAll(pl.Callback):
             name: value.item() for name, value in trainer.callback_metrics.items() if "headwatch" in name
         }
         (self.root / f"rank{trainer.global_rank}").write_text(repr(sorted(found.items())))
+
+
+class ClosesSlowly(pl.Callback):
+    """Rank 0 takes longer than the timeout to close its run, for which the other one waits in a collective."""
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            run_of(trainer).background.close = lambda: time.sleep(TIMEOUT * 1.2)
+        pl_module.teardown = lambda stage: trainer.strategy.barrier()  # which comes after all callbacks
 
 
 class Opens(pl.Callback):
@@ -117,11 +126,8 @@ def probes_of(kind: str, root: Path) -> list[pl.Callback]:
         probe = ProbeCallback(question, every_n_train_steps=1, background=True, record=root / "record")
         return [Opens(question.gate), probe]
     if kind == "slow":
-        return [
-            ProbeCallback(
-                Sleeping(), every_n_epochs=1, at_end=False, before_first=False, record=root / "record"
-            )
-        ]
+        when = {"every_n_epochs": 1, "at_end": False, "before_first": False}
+        return [ClosesSlowly(), ProbeCallback(Sleeping(), record=root / "record", **when)]
     same_length, few = random_pairs(n=7), random_pairs(n=2)
     return [
         HeadAblation(PAIRS, metric=["loss", "kl"], every_n_train_steps=2, record=root / "record"),

@@ -187,10 +187,22 @@ class Run:
     def close(self, state: State = "finished") -> None:
         """Let every tracker send what comes at the end, with the run's report, and close the record.
 
+        The other processes wait for that, unless this one was interrupted, of which they may know nothing.
+
         Args:
             state: `interrupted` where the stage did not come to its end.
         """
         self.clock.stop()
+        try:
+            if state == "finished":
+                self.ranks.from_first(lambda: self._send_end(state))
+            else:
+                self._send_end(state)
+        finally:
+            self.ranks.close()
+            self.ranks = Ranks.alone()
+
+    def _send_end(self, state: State) -> None:
         self.background.close()
         written = self._write_report() if self._trackers else None
         for tracker in self._trackers:
@@ -199,8 +211,6 @@ class Run:
         if self._record is not None:
             self._record.close(state)
         self._record = None
-        self.ranks.close()
-        self.ranks = Ranks.alone()
 
     def _write_report(self) -> Path | None:
         assert self.folder is not None

@@ -115,7 +115,7 @@ def test_passes_run_in_the_precision_of_the_training_in_all_processes(runs):
     assert abs(torch.tensor(entries[-1].mean) - rough).max() < 1e-4 < 1e-3 < abs(exact - rough).max()
 
 
-def test_a_pass_may_take_longer_than_the_timeout_of_the_training(runs):
+def test_a_pass_and_the_end_may_take_longer_than_the_timeout_of_the_training(runs):
     assert [entry.label for entry in record(runs, "slow").effects] == ["sleeping"]
     assert len(record(runs, "slow").notes) == 0
 
