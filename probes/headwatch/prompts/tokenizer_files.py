@@ -60,9 +60,8 @@ def _in_cache(name: str) -> PreTrainedTokenizerBase | None:
 
 def _from_hub(name: str) -> PreTrainedTokenizerBase:
     try:
-        HfApi().model_info(
-            name, timeout=_WAIT_S
-        )  # transformers asks for file after file, each again and again
+        # transformers would ask for file after file, each again and again.
+        HfApi().model_info(name, timeout=_WAIT_S)
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # of the network, of the hub, or of what it sent
         raise ValueError(
