@@ -18,6 +18,7 @@ from headwatch.record.owner import TakenOverError, current_owner
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+PATIENCE = 600  # seconds, of processes that wait for each other on a busy machine
 SENTENCE = "is being written by another run, process"
 
 
@@ -55,7 +56,7 @@ def winners(folders, at_once=4):
 
     def start():
         for place, folder in enumerate(folders):
-            begin.wait(60)
+            begin.wait(PATIENCE)
             try:
                 claim(folder)
                 with won.get_lock():
@@ -63,7 +64,7 @@ def winners(folders, at_once=4):
             except ValueError as refused:
                 if SENTENCE not in str(refused):
                     raise
-            end.wait(60)  # the one that has it is alive until all have tried
+            end.wait(PATIENCE)  # the one that has it is alive until all have tried
 
     processes = [FORK.Process(target=start) for _ in range(at_once)]
     for process in processes:
