@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import accelerate
 import lightning.pytorch as pl
 import pytest
 import pytorch_lightning
@@ -22,7 +23,9 @@ FIELDS = {
     "_check_on_train_epoch_end": "an EarlyStopping; lightning_trainer/monitored.py knows from it when it looks",
     "_compiled_call_impl": "an nn.Module; lightning_trainer/gradient_importance.py knows from it a compiled one",
     "_dynamo": "torch; lightning_trainer/gradient_importance.py finds OptimizedModule there",
+    "_hooks": "an nn.Module, what its hooks' names end in; ranks/whole_model.py leaves out those that gather weights",
     "_orig_mod": "a module that torch.compile gives; checkpoints/load.py takes it out of the weights' names",
+    "_original_forward": "a model that accelerate prepares; hf_trainer/precision.py takes its own forward from it",
     "_timeout": "a strategy of many processes; lightning_trainer/ranks.py waits for them as long as that",
     "_tracking_uri": "MLFlowLogger; trackers/mlflow.py reads it to refuse the file store",
 }
@@ -104,6 +107,23 @@ def test_a_compiled_module_still_is_what_it_was_known_by():
     compiled = torch.compile(nn.Linear(1, 1), backend="eager")
     assert isinstance(compiled, torch._dynamo.OptimizedModule), gone("_dynamo")
     assert set(compiled.state_dict()) == {"_orig_mod.weight", "_orig_mod.bias"}, gone("_orig_mod")
+
+
+def test_a_module_still_keeps_its_hooks_by_such_names():
+    module = nn.Linear(1, 1)
+    module.register_forward_hook(print)
+    module.register_forward_pre_hook(print)
+    module.register_full_backward_hook(print)
+    kept = {name: len(hooks) for name, hooks in vars(module).items() if name.endswith("_hooks") and hooks}
+    assert kept == {"_forward_hooks": 1, "_forward_pre_hooks": 1, "_backward_hooks": 1}, gone("_hooks")
+
+
+def test_a_prepared_model_still_has_its_own_forward():
+    accelerator = accelerate.Accelerator(cpu=True, mixed_precision="bf16")
+    module = nn.Linear(1, 1)
+    own = module.forward
+    prepared = accelerator.prepare_model(module)
+    assert getattr(prepared, "_original_forward", None) == own, gone("_original_forward")
 
 
 @pytest.mark.filterwarnings("ignore::Warning:mlflow")
