@@ -40,7 +40,11 @@ def claim(directory: Path, *, goes_on: bool = False, run: str | None = None) -> 
             says what they are.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    _check(directory, current_owner(directory), goes_on, run)
+    try:
+        _check(directory, current_owner(directory), goes_on, run)
+    except (ValueError, OSError):
+        check_free(directory, current_owner(directory))  # another process may be setting the record aside
+        raise
     ownership = take(directory)
     try:
         # Once more, now that nobody else can take it.

@@ -61,8 +61,10 @@ def winners(folders, at_once=4):
                 claim(folder)
                 with won.get_lock():
                     won[place] += 1
-            except ValueError as refused:
+            except Exception as refused:
                 if SENTENCE not in str(refused):
+                    for barrier in (begin, end):
+                        barrier.abort()
                     raise
             end.wait(PATIENCE)  # the one that has it is alive until all have tried
 
