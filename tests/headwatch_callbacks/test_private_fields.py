@@ -28,7 +28,6 @@ FIELDS = {
     "_original_forward": "a model that accelerate prepares; hf_trainer/precision.py takes its own forward from it",
     "_timeout": "a strategy of many processes; lightning_trainer/ranks.py waits for them as long as that",
     "_tracking_uri": "MLFlowLogger; trackers/mlflow.py reads it to refuse the file store",
-    "_version": "a tensor; hf_trainer/weights.py knows from it that weights were written to",
 }
 each_lightning = pytest.mark.parametrize(
     "library", [pl, pytorch_lightning], ids=lambda library: library.__name__
@@ -117,15 +116,6 @@ def test_a_module_still_keeps_its_hooks_by_such_names():
     module.register_full_backward_hook(print)
     kept = {name: len(hooks) for name, hooks in vars(module).items() if name.endswith("_hooks") and hooks}
     assert kept == {"_forward_hooks": 1, "_forward_pre_hooks": 1, "_backward_hooks": 1}, gone("_hooks")
-
-
-def test_a_tensor_still_counts_how_often_it_was_written_to():
-    weight = nn.Linear(1, 1).weight
-    assert hasattr(weight, "_version"), gone("_version")
-    before = weight._version
-    with torch.no_grad():
-        weight.add_(1)
-    assert weight._version == before + 1
 
 
 def test_a_prepared_model_still_has_its_own_forward():

@@ -18,9 +18,10 @@ from headwatch.page import report
 from headwatch_callbacks.background.device import check_device
 from headwatch_callbacks.background.messages import Precision
 from headwatch_callbacks.background.passes import BackgroundPasses, Taken
+from headwatch_callbacks.checkpoints.fingerprint import fingerprint
 from headwatch_callbacks.hf_trainer.precision import trainers_precision
 from headwatch_callbacks.hf_trainer.trackers import check_alerts, trackers_of
-from headwatch_callbacks.hf_trainer.weights import Mark, best_step, is_sharded, loaded_step, weights_mark
+from headwatch_callbacks.hf_trainer.weights import best_step, is_sharded, loaded_step
 from headwatch_callbacks.lightning_trainer.budget import TrainingBudget
 from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
 from headwatch_callbacks.lightning_trainer.probe_callback import ProbeCallback
@@ -65,7 +66,7 @@ class HeadwatchCallback(TrainerCallback):
         self.settings = trackers or Trackers()
         self._trackers: list[GuardedTracker] = []
         self._network: Architecture | None = None
-        self._answered: dict[str, tuple[int, Mark]] = {}
+        self._answered: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._record: TrainingRecorder | None = None
         self._made_here: RunIdentity | None = None
         self._step_of_weights: int | None = None
@@ -237,7 +238,7 @@ class HeadwatchCallback(TrainerCallback):
         if self._network is None or not probes:
             return
         at = self._moment(state)
-        answer = (at.step, weights_mark(self._network.model))
+        answer = (at.step, fingerprint(self._network.model))
         open_ones = [
             number for number, probe in enumerate(probes) if self._answered.get(probe.label) != answer
         ]

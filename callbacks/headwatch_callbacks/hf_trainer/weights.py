@@ -1,29 +1,11 @@
-"""Which step's weights a model has, and whether they have changed."""
+"""Which step's weights a model has."""
 
 from pathlib import Path
 
-import torch
 from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from headwatch_callbacks.checkpoints.load import saved_step
-
-_SAMPLED = 16  # values of each tensor
-
-Mark = tuple[int, ...]
-
-
-def weights_mark(model: nn.Module) -> Mark:
-    """What changes when weights do: how often each tensor was written, and some of its values.
-
-    Some are needed for code that writes into `parameter.data`, which torch does not count. It reads a few kB.
-    """
-    tensors = [*model.parameters(), *model.buffers()]
-    written = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
-    with torch.no_grad():
-        some = [tensor.flatten()[:: max(1, tensor.numel() // _SAMPLED)].double().cpu() for tensor in tensors]
-        values = torch.cat(some).view(torch.int64).tolist() if some else []
-    return (*written, *values)
 
 
 def is_sharded(args: TrainingArguments) -> bool:
