@@ -66,6 +66,7 @@ class HeadwatchCallback(TrainerCallback):
         self.settings = trackers or Trackers()
         self._trackers: list[GuardedTracker] = []
         self._network: Architecture | None = None
+        self._trained: nn.Module = nn.Module()  # what the network is found in
         self._answered: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._record: TrainingRecorder | None = None
         self._made_here: RunIdentity | None = None
@@ -131,7 +132,7 @@ class HeadwatchCallback(TrainerCallback):
                 probe.question.prepare(network)
             self._check_labels([probe.question.labels(network.sizes) for probe in self.probes])
             self._ranks.from_first(partial(self._open_record, args, network.sizes, record))
-        self._network = network
+        self._network, self._trained = network, model
 
     def _open_record(
         self, args: TrainingArguments, sizes: Sizes, record: Callable[[Sizes], TrainingRecorder]
@@ -280,7 +281,7 @@ class HeadwatchCallback(TrainerCallback):
             self._network.model,
             at,
             self._write,
-            within=eval_mode(self._network.model),
+            within=eval_mode(self._trained),
             failed=lambda error: self._warn_once(probe.label, repr(error)),
         )
         if budget is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from torch import nn
 from transformers import TrainerCallback
 
 from headwatch.ablation import ablate_heads
@@ -23,7 +24,7 @@ from headwatch_callbacks.lightning_trainer.isolation import preserve_rng
 from tests.headwatch_callbacks.background.questions import Waits
 from tests.headwatch_callbacks.hf_trainer.training import same, train
 from tests.headwatch_callbacks.trackers.wandb_file import history
-from tests.models import random_pairs
+from tests.models import random_pairs, tiny_gpt2
 
 PAIRS = random_pairs(n=4)
 
@@ -150,3 +151,23 @@ def test_wandb_gets_each_pass_at_the_trainers_own_x(tmp_path, monkeypatch):
     assert logged == [row["step"] for row in trainer.state.log_history if "loss" in row]
     assert sum("HeadImportance" in row for row in history(folder)) == 1
     assert sum("headwatch/report" in row for row in history(folder)) == 1
+
+
+class Counting(nn.Module):
+    """A model around a GPT-2, which counts the GPT-2's calls in a buffer of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.gpt = tiny_gpt2().train()
+        self.register_buffer("calls", torch.zeros(()))
+        self.gpt.register_forward_hook(lambda *_: self.calls.add_(1) and None)
+
+    def forward(self, input_ids, labels):
+        return {"loss": self.gpt(input_ids, labels=labels).loss}
+
+
+def test_buffers_around_the_gpt2_are_put_back(tmp_path):
+    without, _, _ = train(tmp_path / "without", model=Counting())
+    probe = HeadAblation(PAIRS, metric="loss", every_n_train_steps=1, engine="hooks")
+    trainer, _, _ = train(tmp_path, HeadwatchCallback([probe], tmp_path / "run"), model=Counting())
+    assert trainer.model.calls == without.model.calls == 12
