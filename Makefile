@@ -14,6 +14,7 @@ test: $(READY) lint
 # Every row of the matrix, of which `make test` trains a few; what it found goes into docs/guarantees.md.
 matrix: $(READY)
 	$(BIN)/python -m tests.matrix.run
+	$(BIN)/python -m pytest -n 2 -m matrix tests/matrix
 
 # Odd pairs, records, checkpoints, names, commands, schedules and requests, of which `make test` tries a few.
 fuzz: $(READY)

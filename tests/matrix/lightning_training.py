@@ -56,7 +56,7 @@ def probes(training: Training, folder: Path) -> list[Any]:
     ]
 
 
-def trainer_of(training: Training, callbacks: Sequence[Any], folder: Path, max_steps: int) -> Any:
+def trainer_of(training: Training, callbacks: Sequence[Any], folder: Path, max_steps: int, **more: Any) -> Any:
     """A trainer that prints nothing, and saves nothing by itself."""
     package = import_module(training.package)
     settings: dict[str, Any] = {"precision": training.precision}
@@ -67,20 +67,17 @@ def trainer_of(training: Training, callbacks: Sequence[Any], folder: Path, max_s
         settings |= {"devices": training.processes, "strategy": strategy_of(training)}
     if training.optimizers == 1:
         settings |= {"accumulate_grad_batches": training.accumulate, "gradient_clip_val": training.clip}
-    return package.Trainer(
-        callbacks=list(callbacks),
-        default_root_dir=folder,
-        accelerator="cpu",
-        max_epochs=N_EPOCHS,
-        max_steps=max_steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        limit_val_batches=None if training.validated else 0,
-        **settings,
-    )
+    settings |= {
+        "max_epochs": N_EPOCHS,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+        "limit_val_batches": None if training.validated else 0,
+    }
+    callbacks, where = list(callbacks), {"default_root_dir": folder, "accelerator": "cpu"}
+    return package.Trainer(callbacks=callbacks, max_steps=max_steps, **where, **settings | more)
 
 
 def strategy_of(training: Training) -> Any:

@@ -1,0 +1,56 @@
+"""A small disk that really fills up under the record and each tracker: training is the same, and is told why."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+from headwatch.record import Record
+from tests.matrix import processes
+from tests.matrix.full_disk import TRACKERS, train
+from tests.matrix.trace import compare
+
+
+@contextmanager
+def small_disk(folder):
+    """A file system of 2 MB."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command here")
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def check(tmp_path, tracker):
+    if os.name != "posix":
+        pytest.skip("needs mount")
+    [(bare, _)] = processes.run(train, None, folder=tmp_path / "bare")
+    with small_disk(tmp_path / "disk") as disk:
+        [(trace, told)] = processes.run(train, disk, tracker, folder=tmp_path / "full")
+        record = Record.read(disk / "record")
+    assert {column: places for column, places in compare(bare, trace).items() if places} == {}
+    assert min(entry.step for entry in record.effects) < 1
+    assert record.problems == ()
+    about_the_record = [text for text in told if "record" in text and "No space left" in text]
+    assert len(about_the_record) == 1, told
+    assert all("No space left" in text or "full" in text or "space" in text for text in told), told
+    assert len(told) <= 3, told
+
+
+def test_the_record_of_a_full_disk(tmp_path):
+    check(tmp_path, "none")
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("tracker", TRACKERS[1:])
+def test_a_tracker_on_a_full_disk(tmp_path, monkeypatch, tracker):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "disk" / "trackio"))
+    check(tmp_path, tracker)
