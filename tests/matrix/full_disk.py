@@ -26,7 +26,9 @@ def logger_of(name: str, disk: Path) -> Any:
         case "wandb":
             return WandbLogger(save_dir=disk, offline=True)
         case "mlflow":
-            return MLFlowLogger(tracking_uri=f"sqlite:///{disk}/mlflow.db", artifact_location=str(disk / "artifacts"))
+            return MLFlowLogger(
+                tracking_uri=f"sqlite:///{disk}/mlflow.db", artifact_location=str(disk / "artifacts")
+            )
         case "trackio":
             return TrackioLogger("project", "run", auto_log_cpu=False, auto_log_gpu=False)
     return False
@@ -45,18 +47,24 @@ class Fills(pl.Callback):
                     pass
 
 
-def train(disk: Path | None, tracker: str = "none") -> tuple[Trace, list[str]]:
-    """Train, with the probes writing to a disk that fills up, or without any; the trace, and headwatch's warnings."""
+def _nothing(*_: Any) -> None:
+    pass
+
+
+def train(disk: Path, tracker: str, probed: bool) -> tuple[Trace, list[str]]:
+    """Train, with probes that write to a disk that fills up, or without; the trace, and headwatch's warnings."""
     seed()
     training, trace = Training(validated=False), new_trace()
-    callbacks = [] if disk is None else [*probes(training, disk), Fills(disk)]
-    logger = False if disk is None else logger_of(tracker, disk)
+    callbacks = [*probes(training, disk), Fills(disk)] if probed else []
+    logger = logger_of(tracker, disk)
+    if logger:
+        logger.finalize = _nothing  # Lightning's own last line would fail by itself
     module = module_of(training)
-    seed()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        # Lightning's own lines would fail by themselves, which is not headwatch's to prevent.
-        trainer = trainer_of(training, [Traced(trace), *callbacks], disk or Path(), 8, logger=logger, log_every_n_steps=1000)
+        # Nor are lines of Lightning's own logged, which would fail too.
+        more = {"logger": logger, "log_every_n_steps": 1000}
+        trainer = trainer_of(training, [Traced(trace), *callbacks], disk, 8, **more)
         trainer.fit(module, data())
     note_end(trace, module, module.losses, trainer.optimizers)
     return trace, [str(each.message) for each in told if "headwatch" in str(each.message)]

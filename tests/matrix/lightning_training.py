@@ -39,6 +39,17 @@ class Traced(pl.Callback):
         self.weights[trainer.global_step // len(trainer.optimizers)] = self.trace["parameters"][-1]
 
 
+class SavesAt(pl.Callback):
+    """Saves a checkpoint in the middle of an epoch."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step and not self.path.exists():
+            trainer.save_checkpoint(self.path)
+
+
 def probes(training: Training, folder: Path) -> list[Any]:
     """All four callbacks."""
     steps = 2 * training.optimizers
@@ -56,7 +67,9 @@ def probes(training: Training, folder: Path) -> list[Any]:
     ]
 
 
-def trainer_of(training: Training, callbacks: Sequence[Any], folder: Path, max_steps: int, **more: Any) -> Any:
+def trainer_of(
+    training: Training, callbacks: Sequence[Any], folder: Path, max_steps: int, **more: Any
+) -> Any:
     """A trainer that prints nothing, and saves nothing by itself."""
     package = import_module(training.package)
     settings: dict[str, Any] = {"precision": training.precision}
@@ -82,7 +95,7 @@ def trainer_of(training: Training, callbacks: Sequence[Any], folder: Path, max_s
 
 def strategy_of(training: Training) -> Any:
     if training.strategy == "fsdp2":
-        return pl.strategies.ModelParallelStrategy()
+        return pl.strategies.ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
     return training.strategy
 
 
@@ -108,9 +121,9 @@ def trained(training: Training, folder: Path, probed: bool, planted: Sequence[An
     module = module_of(training)
     path = None
     if training.resumed:
-        before = trainer_of(training, callbacks(), folder, training.steps // 2)
+        half, path = training.steps // 2, folder / "half.ckpt"
+        before = trainer_of(training, [*callbacks(), SavesAt(half - 1, path)], folder, half)
         before.fit(module, data(N_BATCHES * training.processes), data(2, shuffle=False))
-        before.save_checkpoint(path := folder / "half.ckpt")
         seed()
         module = module_of(training)
     trainer = trainer_of(training, callbacks(), folder, training.steps)
