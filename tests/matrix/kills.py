@@ -12,6 +12,7 @@ from tests.matrix.training import Training, data, module_of, seed
 from tests.models import random_pairs
 
 STEPS = 5
+SAVED_AFTER = (2, 4)
 WHEN = ("before", "within", "after")
 WRITES = ("write", "replace", "rename", "link", "unlink", "fsync")
 
@@ -51,11 +52,12 @@ def _says(folder: Path, saved: Path) -> Any:
         write, replace = os.write, os.replace
 
         def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-            if trainer.global_step == 0:
-                return
-            with (folder / "said").open("ab", buffering=0) as said:
-                type(self).write(said.fileno(), f"{trainer.global_step - 1}\n".encode())
-            if trainer.global_step % 2 == 0:
+            if trainer.global_step > 0:
+                with (folder / "said").open("ab", buffering=0) as said:
+                    type(self).write(said.fileno(), f"{trainer.global_step - 1}\n".encode())
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step in SAVED_AFTER:
                 trainer.save_checkpoint(folder / "new.ckpt")
                 type(self).replace(folder / "new.ckpt", saved)
 
