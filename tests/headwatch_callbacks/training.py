@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import pytorch_lightning
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -45,6 +46,20 @@ class Language(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+
+class PytorchLightningLanguage(pytorch_lightning.LightningModule):
+    """The same GPT-2 in the other package's module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Language()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self.net.gpt(**batch).loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
 def batches(n: int = 6, size: int = 4, shuffle: bool = True, padded: bool = False) -> DataLoader:

@@ -6,11 +6,16 @@ import warnings
 import lightning.pytorch as pl
 import pytest
 import pytorch_lightning
-import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from tests.headwatch_callbacks.lightning_trainer.fit import fit
-from tests.headwatch_callbacks.training import QUIET, Counting, CountingQuestion, Language, batches
+from tests.headwatch_callbacks.training import (
+    QUIET,
+    Counting,
+    CountingQuestion,
+    PytorchLightningLanguage,
+    batches,
+)
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
 KEY = "headwatch/counting/calls"  # which grows with each pass: never an improvement where mode="min"
@@ -144,17 +149,6 @@ def test_a_probe_in_the_background_can_not_be_monitored(tmp_path):
 
 
 def test_it_is_so_under_pytorch_lightning_too(tmp_path):
-    class Plain(pytorch_lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.net = Language()
-
-        def training_step(self, batch, batch_idx):
-            return self.net.gpt(**batch).loss
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.01)
-
     stop = pytorch_lightning.callbacks.EarlyStopping(KEY, patience=1, mode="min")
     keep = pytorch_lightning.callbacks.ModelCheckpoint(tmp_path / "kept", monitor=KEY)
     run = pytorch_lightning.Trainer(
@@ -167,5 +161,5 @@ def test_it_is_so_under_pytorch_lightning_too(tmp_path):
         accelerator="cpu",
     )
     with pytest.warns(UserWarning, match="finds no new value"):
-        run.fit(Plain(), batches())
+        run.fit(PytorchLightningLanguage(), batches())
     assert run.global_step == 18

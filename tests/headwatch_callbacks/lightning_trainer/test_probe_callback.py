@@ -17,7 +17,15 @@ from headwatch_callbacks import (
     record_folder,
 )
 from tests.headwatch_callbacks.lightning_trainer.fit import fit
-from tests.headwatch_callbacks.training import QUIET, Counting, Language, Trace, batches, trained
+from tests.headwatch_callbacks.training import (
+    QUIET,
+    Counting,
+    Language,
+    PytorchLightningLanguage,
+    Trace,
+    batches,
+    trained,
+)
 from tests.models import random_pairs
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}") for text in QUIET]
@@ -113,17 +121,6 @@ def test_the_end_of_fit_says_where_the_record_is(tmp_path, caplog):
 
 
 def test_probes_run_under_pytorch_lightning_too(tmp_path):
-    class Plain(pytorch_lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.net = Language()
-
-        def training_step(self, batch, batch_idx):
-            return self.net.gpt(**batch).loss
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.01)
-
     run = pytorch_lightning.Trainer(
         max_steps=3,
         callbacks=[HeadAblation(random_pairs()), GradientImportance()],
@@ -134,7 +131,7 @@ def test_probes_run_under_pytorch_lightning_too(tmp_path):
         enable_model_summary=False,
         accelerator="cpu",
     )
-    run.fit(Plain(), batches())
+    run.fit(PytorchLightningLanguage(), batches())
     record = Record.read(record_folder(run))
     assert [entry.step for entry in record.effects] == [-1, 2]
     assert [entry.step for entry in record.scores] == [2]
