@@ -47,7 +47,7 @@ def _guarded(trainer: pl.Trainer, logger: Logger, settings: Trackers) -> Guarded
         trainer = weak()
         if not isinstance(error, ConnectionError) or trainer is None:
             return (
-                "The record on disk keeps every result. What the Trainer itself logs still goes there: headwatch"
+                "The record on disk is written apart from it. What the Trainer itself logs still goes there: headwatch"
                 " guards its own calls only, and an error in Lightning's ends the training."
             )
         trainer.loggers = [each for each in trainer.loggers if each is not logger]
