@@ -121,7 +121,7 @@ def test_a_logger_that_fails_otherwise_stays_in_the_trainer(tmp_path):
     one = trainer([CSVLogger(tmp_path)], tmp_path)
     [guarded] = trackers_for(one)
     guarded.tracker = Failing(OSError("no space left on device"))
-    with pytest.warns(UserWarning, match="The record on disk keeps every result") as told:
+    with pytest.warns(UserWarning, match="The record on disk is written apart from it") as told:
         guarded.write(ablation())
     assert len(one.loggers) == 1
     assert "raining goes on" not in str(told[0].message)
