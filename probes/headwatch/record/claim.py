@@ -98,10 +98,8 @@ def _how_ended(owner: Owner) -> str:
 
 
 def _described(directory: Path) -> Description | None:
-    if (directory / "run.json").exists():
-        return read_description(directory)
     check_no_lines(directory)
-    return None
+    return read_description(directory) if (directory / "run.json").exists() else None
 
 
 def _set_aside(directory: Path) -> Path:

@@ -118,7 +118,8 @@ def check_no_lines(directory: Path) -> None:
         ValueError: there are some.
     """
     lines = directory / "probes.jsonl"
-    if lines.exists() and lines.stat().st_size:
+    # In this order: a process that begins the record at this moment describes it before it writes a line.
+    if lines.exists() and lines.stat().st_size and not (directory / "run.json").exists():
         raise ValueError(
             f"{directory} holds the lines of an earlier run and no run.json to say of which: give another folder, or"
             f" delete {lines}"

@@ -12,7 +12,9 @@ import torch
 from headwatch.effects import Effects
 from headwatch.record import Record, RecordWriter
 from headwatch.record.coords import coords_from_json, coords_to_json
+from headwatch.record.description import check_no_lines
 from headwatch.record.fields import Fields
+from headwatch.record.whole_file import write_whole
 
 OLD = Path(__file__).parents[2] / "data" / "record_format_1"  # written by headwatch 0.1
 OLD_SIZES = {
@@ -167,3 +169,11 @@ def test_a_format_that_is_not_known_is_refused(old, number):
     describe(old, format=number)
     with pytest.raises(ValueError, match=r"run\.json is (damaged: 'format'|a record of format 99)"):
         Record.read(old)
+
+
+def test_lines_of_a_record_that_is_described_meanwhile_are_no_earlier_runs(tmp_path):
+    (tmp_path / "probes.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"holds the lines of an earlier run and no run\.json"):
+        check_no_lines(tmp_path)
+    write_whole(tmp_path / "run.json", lambda handle: handle.write(b"{}"))
+    check_no_lines(tmp_path)

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headwatch.ablation import ablate_heads
+from headwatch.engine.run_sweep import run_sweep
 from headwatch.estimates.estimate import estimate_heads
 from headwatch.patching import patch_activations
 from headwatch.prompts.pairs import PromptPairs
@@ -96,11 +97,11 @@ def test_each_of_these_options_changes_the_answer(files, options, meant):
 def test_the_engine_is_the_one_asked_for(files, tmp_path, monkeypatch, engine):
     asked = []
 
-    def noting(model, pairs, **options):
+    def noting(model, pairs, site, kind, metric, options, **rest):
         asked.append(options["engine"])
-        return ablate_heads(model, pairs, **options)
+        return run_sweep(model, pairs, site, kind, metric, options, **rest)
 
-    monkeypatch.setattr("headwatch_callbacks.questions.ablation.ablate_heads", noting)
+    monkeypatch.setattr("headwatch_callbacks.questions.sweep_question.run_sweep", noting)
     [entry] = evaluated(files, tmp_path / "run", "ablation", "--metric", "loss", "--engine", engine)
     assert asked == [engine]
     pairs = PromptPairs.from_jsonl(files / "pairs.jsonl", None)

@@ -113,7 +113,7 @@ def test_a_training_records_and_compares_estimates(tmp_path):
     fitted = trainer([probe], tmp_path)
     fitted.fit(Language(), batches(), batches(2, shuffle=False))
     record = hw.Record.read(record_folder(fitted))
-    assert [(entry.step, entry.exact) for entry in record.effects] == [(0, False), (2, False), (5, False)]
+    assert [(entry.step, entry.exact) for entry in record.effects] == [(-1, False), (2, False), (5, False)]
     assert all(entry.n_exact.min() >= 4 and 0 < entry.cost <= 1.5 for entry in record.effects)
     assert np.isfinite(hw.compare(record, 2, 5).mean).all()
     summary = fitted.callback_metrics["headwatch/ablation/z/mean/loss/largest_effect"].item()
