@@ -293,10 +293,9 @@ class HeadwatchCallback(TrainerCallback):
         if budget is None:
             return probe.question
         spent, ended = self._spent.get(probe.label, 0.0), not self._training
-        plan = self._ranks.from_first(
-            lambda: budget.plan_within(self._clock, steps=steps, spent=spent, ended=ended, at=at)
+        return budget.ask_within(
+            probe.question, self._ranks, self._clock, steps=steps, spent=spent, ended=ended, at=at
         )
-        return None if plan is None else probe.question.reduced(plan)
 
     def _keep_budgets(self, state: TrainerState) -> None:
         """Plan the passes of probes with a `max_overhead` by what they may take, from now on."""

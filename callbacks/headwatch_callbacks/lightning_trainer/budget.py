@@ -11,6 +11,7 @@ from headwatch_callbacks.questions.pass_plan import Plan
 from headwatch_callbacks.questions.question import Moment, Question
 from headwatch_callbacks.questions.schedule import Schedule
 from headwatch_callbacks.questions.training_clock import TrainingClock
+from headwatch_callbacks.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,36 @@ class TrainingBudget:
         passes = PassBudget(question, network, max_overhead, n_probes)
         return cls(passes, schedule, log_spaced, last_step)
 
-    def plan_within(
-        self, clock: TrainingClock, *, steps: int, spent: float, ended: bool, at: Moment
-    ) -> Plan | None:
-        """How much of the question is asked; None where this pass is skipped.
+    def ask_within(
+        self,
+        question: Question,
+        ranks: Ranks,
+        clock: TrainingClock,
+        *,
+        steps: int,
+        spent: float,
+        ended: bool,
+        at: Moment,
+    ) -> Question | None:
+        """As much of the question as the training can pay for, by the first process's clock; None for no pass.
 
         Args:
+            question: the question.
+            ranks: the processes of the training, all of which must call this.
             clock: how long the training took.
             steps: the optimizer steps that were taken.
             spent: seconds that this probe held the training up for.
             ended: whether there will be no more steps.
             at: when this is.
         """
-        is_last = ended or steps == self.last_step
-        situation = Situation(clock.trained, spent, steps, self.last_step, is_last, self._turn(steps))
-        return self.passes.plan_within(situation, at)
+
+        def plan() -> Plan | None:
+            is_last = ended or steps == self.last_step
+            situation = Situation(clock.trained, spent, steps, self.last_step, is_last, self._turn(steps))
+            return self.passes.plan_within(situation, at)
+
+        planned = ranks.from_first(plan)
+        return None if planned is None else question.reduced(planned)
 
     def _turn(self, steps: int) -> float | None:
         """The share of log-spaced passes that are due up to here; None for passes that come evenly."""

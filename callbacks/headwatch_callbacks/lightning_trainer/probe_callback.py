@@ -341,13 +341,12 @@ class ProbeCallback(KeptState):
 
     def _affordable(self, trainer: pl.Trainer, at: Moment) -> Question | None:
         """As much of the question as the training can pay for, by rank 0's clock."""
-        budget, run, steps, ended = self._budget, run_of(trainer), trainer.global_step, not self._training
-        if budget is None:
+        if self._budget is None:
             return self._asked
-        plan = run.ranks.from_first(
-            lambda: budget.plan_within(run.clock, steps=steps, spent=self.seconds, ended=ended, at=at)
+        run, steps, ended = run_of(trainer), trainer.global_step, not self._training
+        return self._budget.ask_within(
+            self._asked, run.ranks, run.clock, steps=steps, spent=self.seconds, ended=ended, at=at
         )
-        return None if plan is None else self._asked.reduced(plan)
 
     def _ask_in_background(self, trainer: pl.Trainer, step: int) -> Taken:
         if self.worker_device is None or not self._training:
